@@ -1,0 +1,42 @@
+"""Base of every settings type: frozen, validated on construction, JSON round trip, unknown keys refused.
+
+The dashboard draws forms from these types: ``Field(title=…, description=…, ge=…, le=…)`` is what a person sees.
+"""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import EspalierError, PlanError
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseModel):
+    """Frozen settings. Construct with keywords; ``changed(x=1)`` gives a validated copy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def changed(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable dict that ``parse`` reads back to an equal object."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def parse(cls, body: Any, *, error: type[EspalierError] = PlanError) -> Self:
+        """Read settings from a dict, turning pydantic's report into one sentence per field.
+
+        Raises:
+            PlanError: (or ``error``) naming each wrong field, what came and what is allowed.
+        """
+        try:
+            return cls.model_validate(body)
+        except ValidationError as report:
+            problems = []
+            for item in report.errors(include_url=False):
+                where = ".".join(str(part) for part in item["loc"]) or cls.__name__
+                problems.append(f"“{where}”: {item['msg']} (got {str(item.get('input'))[:60]!r})")
+            raise error("; ".join(problems) + ".") from None
