@@ -21,7 +21,7 @@ class Registry(Generic[T]):
     """Named members of one family, in order of registration.
 
     Raises:
-        RegistryError: on a duplicate name, a member without docstring, or an unknown name (the message lists the known ones).
+        RegistryError: on a duplicate name, a member without docstring, or an unknown name (it lists the known ones).
     """
 
     def __init__(self, family: str) -> None:

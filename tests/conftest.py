@@ -10,7 +10,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread():
-    """Two cores are shared with the browser and the server: one thread per operation keeps timings and results steady."""
+    """Two cores are shared with the browser and the server: one thread per operation keeps results steady."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -14,8 +14,8 @@ PLAN_VERSION = 1
 class Plan(Settings):
     """A frozen, serialisable plan. Sparsity is the fraction removed, at least 0 and below 1, everywhere.
 
-    ``overrides`` fixes the sparsity of single layers; ``protected`` layers stay dense; the remaining layers share what is
-    needed to reach ``sparsity`` over all layers that are neither protected nor overridden.
+    ``overrides`` fixes the sparsity of single layers; ``protected`` layers stay dense; the remaining layers share what
+    is needed to reach ``sparsity`` over all layers that are neither protected nor overridden.
     ``method_settings`` are validated by the method's own settings type.
     """
 

@@ -54,7 +54,7 @@ class Session(Record):
 class Model(Record):
     """A traced model. ``id`` is the SHA-256 of its graph and tensors.
 
-    ``artifact`` is the saved TracedModel; ``weights_artifact`` the weight statistics (npz, see core/analysis/weights.py).
+    ``artifact`` is the saved TracedModel; ``weights_artifact`` the weight statistics (npz, core/analysis/weights.py).
     ``description``: see ``core.analysis.describe``.
     """
 
@@ -101,9 +101,9 @@ class Job(Record):
 class Variant(Record):
     """A model with measurements and lineage. The dense model of a session is its first variant (``plan`` is None).
 
-    ``metrics``: ``{"select": {...}, "test": {...}}`` with the numbers of ``Evaluation.summary`` (core/analysis/evaluation.py);
-    ``sizes``: see ``core.export.sizes``; ``layers``: per-layer what-went-where; ``evaluation_artifact`` holds the per-example
-    arrays (npz) that paired comparisons need.
+    ``metrics``: ``{"select": {...}, "test": {...}}`` with the numbers of ``Evaluation.summary``; ``sizes``: see
+    ``core.export.sizes``; ``layers``: per-layer what-went-where; ``evaluation_artifact`` holds the per-example arrays
+    (npz) that paired comparisons need.
     """
 
     id: str
@@ -123,7 +123,7 @@ class Variant(Record):
 
 
 class Measurement(Record):
-    """One measurement of one variant: ``kind`` is ``latency`` or ``onnx``; ``result`` and ``context`` are its numbers."""
+    """One measurement of one variant: ``kind`` is ``latency`` or ``onnx``; ``result`` holds its numbers."""
 
     id: str
     variant_id: str
