@@ -1,0 +1,82 @@
+"""The store: everything that pages and workers know of each other. Rows here, arrays in ``Artifacts``."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+
+from ..errors import StoreError
+from .connection import in_words, now
+from .job_rows import JobRows
+from .result_rows import ResultRows
+from .session_rows import SessionRows
+from .tables import SCHEMA_VERSION, meta, metadata, open_engine
+
+__all__ = ["Store"]
+
+
+class Store(SessionRows, ResultRows, JobRows):
+    """Sessions, models, data sets, variants, measurements, sensitivities and jobs, in SQLite or by a database URL.
+
+    Every method is one transaction and may be called from any thread. Unknown ids raise StoreError.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        try:
+            metadata.create_all(engine)
+        except SQLAlchemyError as error:
+            raise in_words(error) from error
+        self._check_version()
+
+    @classmethod
+    def open(cls, file: Path, *, url: str | None = None) -> tuple["Store", str | None]:
+        """The store in ``file`` (or at ``url``), and a notice for the person when a damaged file was set aside.
+
+        Raises:
+            StoreError: when it cannot be opened, or was written by a newer version.
+        """
+        if url:
+            return cls(open_engine(url, file)), None
+        notice = _set_aside_if_damaged(file)
+        return cls(open_engine(None, file)), notice
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+    def _check_version(self) -> None:
+        with self._write() as connection:
+            found = connection.execute(select(meta.c.value).where(meta.c.key == "schema")).scalar()
+            if found is None:
+                connection.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
+            elif int(found) > SCHEMA_VERSION:
+                raise StoreError(
+                    f"This workspace database was written by a newer Espalier (format {found}, this one reads up to "
+                    f"{SCHEMA_VERSION}); update Espalier or choose another folder with --workspace."
+                )
+
+
+def _set_aside_if_damaged(file: Path) -> str | None:
+    if not file.exists() or file.stat().st_size == 0:
+        return None
+    engine = open_engine(None, file)
+    try:
+        with engine.connect() as connection:
+            damaged = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok"
+    except DatabaseError as error:
+        cause = str(error.orig).lower()
+        damaged = "malformed" in cause or "not a database" in cause
+        if not damaged:
+            raise in_words(error) from error
+    finally:
+        engine.dispose()
+    if not damaged:
+        return None
+    aside = file.with_name(f"{file.name}.damaged-{now():%Y%m%d-%H%M%S}")
+    file.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            file.with_name(file.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return f"The database was damaged; it was set aside as {aside.name} and a new, empty one was started."

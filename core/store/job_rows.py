@@ -1,0 +1,232 @@
+"""Jobs: rows that pages read, the runner writes, and both may ask to stop."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Connection
+
+from ..errors import StoreError
+from .connection import Rows, new_id, now
+from .owner import is_alive
+from .records import Job, JobState
+from .tables import job_partials, jobs, plain
+
+__all__ = ["MAX_QUEUED", "JobRows"]
+
+MAX_QUEUED = 20
+
+_COLUMNS = [jobs.c[name] for name in Job.model_fields]
+_LIVE = (JobState.QUEUED.value, JobState.RUNNING.value)
+
+
+class JobRows(Rows):
+    """The part of ``Store`` that knows jobs."""
+
+    def create_job(
+        self, kind: str, payload: Mapping[str, Any], *, owner: str, session_id: str | None = None, title: str = ""
+    ) -> Job:
+        """Queue a job, to be run by the process ``owner`` (see ``core.store.owner``).
+
+        A job of the same session, kind and payload that is still queued or running is returned instead of a second one.
+
+        Raises:
+            StoreError: when 20 jobs of this session wait already, or the session does not exist.
+        """
+        body = plain(payload)
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        with self._write() as connection:
+            same_session = jobs.c.session_id.is_(None) if session_id is None else jobs.c.session_id == session_id
+            twin = connection.execute(
+                select(jobs.c.id).where(
+                    same_session,
+                    jobs.c.kind == kind,
+                    jobs.c.payload_hash == digest,
+                    jobs.c.state.in_(_LIVE),
+                    jobs.c.cancel_requested.is_(False),
+                )
+            ).scalar()
+            if twin is not None:
+                return self._job(connection, twin)
+            waiting = connection.scalars(select(jobs.c.id).where(same_session, jobs.c.state == JobState.QUEUED.value))
+            if len(waiting.all()) >= MAX_QUEUED:
+                raise StoreError(f"{MAX_QUEUED} jobs of this session wait already; cancel some or wait for them.")
+            values = {
+                "id": new_id(),
+                "session_id": session_id,
+                "kind": kind,
+                "title": title or kind.capitalize(),
+                "payload": body,
+                "payload_hash": digest,
+                "state": JobState.QUEUED.value,
+                "owner": owner,
+                "created": now(),
+            }
+            connection.execute(insert(jobs).values(values))
+            return self._job(connection, values["id"])
+
+    def get_job(self, job_id: str) -> Job:
+        """The job with this id, or StoreError."""
+        with self._read() as connection:
+            return self._job(connection, job_id)
+
+    def jobs(
+        self, session_id: str | None = None, states: Collection[JobState] | None = None, limit: int = 100
+    ) -> list[Job]:
+        """The jobs of one session (or of all), newest first."""
+        query = select(*_COLUMNS).order_by(jobs.c.number.desc()).limit(limit)
+        if session_id is not None:
+            query = query.where(jobs.c.session_id == session_id)
+        if states is not None:
+            query = query.where(jobs.c.state.in_([JobState(state).value for state in states]))
+        with self._read() as connection:
+            return [Job.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+
+    def queue_position(self, job_id: str) -> int:
+        """How many queued jobs were created before this one."""
+        with self._read() as connection:
+            number = connection.execute(select(jobs.c.number).where(jobs.c.id == job_id)).scalar()
+            earlier = select(jobs.c.id).where(jobs.c.state == JobState.QUEUED.value, jobs.c.number < (number or 0))
+            return len(connection.scalars(earlier).all())
+
+    def partial(self, job_id: str) -> dict[str, Any] | None:
+        """The last partial result that the job published, or None."""
+        with self._read() as connection:
+            body = connection.execute(select(job_partials.c.body).where(job_partials.c.job_id == job_id)).scalar()
+        return dict(body) if body is not None else None
+
+    def put_partial(self, job_id: str, partial: Mapping[str, Any]) -> None:
+        """Replace the partial result of a job; ignored when the job was deleted."""
+        with self._write() as connection:
+            values = {"body": dict(partial), "updated": now()}
+            changed = connection.execute(update(job_partials).where(job_partials.c.job_id == job_id).values(**values))
+            if changed.rowcount == 0 and self._exists(connection, job_id):
+                connection.execute(insert(job_partials).values(job_id=job_id, **values))
+
+    def claim_job(self, kinds: Collection[str], *, owner: str) -> Job | None:
+        """Take the oldest queued job of these kinds that belongs to ``owner`` and mark it running, or None."""
+        with self._write() as connection:
+            job_id = connection.execute(
+                select(jobs.c.id)
+                .where(jobs.c.state == JobState.QUEUED.value, jobs.c.owner == owner, jobs.c.kind.in_(kinds))
+                .order_by(jobs.c.number)
+                .limit(1)
+            ).scalar()
+            if job_id is None:
+                return None
+            time = now()
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(state=JobState.RUNNING.value, started=time, heartbeat=time, message="Starting")
+            )
+            return self._job(connection, job_id)
+
+    def update_job(self, job_id: str, **progress: Any) -> bool:
+        """Write progress (``done``, ``total``, ``message``, ``eta_s``) and a heartbeat of a running job.
+
+        Returns:
+            Whether the job should go on: False when a person cancelled it, or it is gone.
+        """
+        with self._write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING.value)
+                .values(heartbeat=now(), **progress)
+            )
+            return not self._must_stop(connection, job_id)
+
+    def should_stop(self, job_id: str) -> bool:
+        """Whether a person cancelled the job, or it is gone."""
+        with self._read() as connection:
+            return self._must_stop(connection, job_id)
+
+    def finish_job(
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        traceback: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Write how a live job ended; a job that has ended already is left as it is."""
+        values: dict[str, Any] = {
+            "state": state.value,
+            "result": None if result is None else dict(result),
+            "error": error,
+            "traceback": traceback,
+            "finished": now(),
+            "eta_s": None,
+        }
+        if message is not None:
+            values["message"] = message
+        if state is JobState.DONE:
+            values["done"] = jobs.c.total
+        with self._write() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(_LIVE)).values(**values))
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ask a job to stop: a queued one is cancelled at once, a running one at its next check.
+
+        A job that has ended is left as it is. Raises StoreError for an unknown id.
+        """
+        with self._write() as connection:
+            job = self._job(connection, job_id)
+            if job.state is JobState.QUEUED:
+                values = {"state": JobState.CANCELLED.value, "finished": now(), "message": "Cancelled while waiting"}
+                connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+            elif job.state is JobState.RUNNING:
+                connection.execute(
+                    update(jobs).where(jobs.c.id == job_id).values(cancel_requested=True, message="Cancelling")
+                )
+            return self._job(connection, job_id)
+
+    def recover_jobs(self, *, new_owner: str | None = None) -> list[Job]:
+        """After a crash: running jobs of dead processes become interrupted.
+
+        Queued ones of dead processes are given to ``new_owner``, so that a restart of the server loses nothing.
+
+        Returns:
+            The jobs that were marked interrupted.
+        """
+        query = select(jobs.c.id, jobs.c.owner, jobs.c.heartbeat, jobs.c.state).where(jobs.c.state.in_(_LIVE))
+        interrupted: list[Job] = []
+        with self._write() as connection:
+            for job_id, owner, heartbeat, state in connection.execute(query).all():
+                if owner == new_owner or is_alive(owner, heartbeat=heartbeat):
+                    continue
+                if state == JobState.QUEUED.value:
+                    if new_owner is not None:
+                        connection.execute(update(jobs).where(jobs.c.id == job_id).values(owner=new_owner))
+                    continue
+                values = {
+                    "state": JobState.INTERRUPTED.value,
+                    "finished": now(),
+                    "eta_s": None,
+                    "error": "The server was stopped while this job ran; start it again.",
+                }
+                connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+                interrupted.append(self._job(connection, job_id))
+        return interrupted
+
+    def delete_jobs(self, session_id: str) -> int:
+        """Clear the history: delete the ended jobs of a session and return how many."""
+        with self._write() as connection:
+            ended = jobs.c.session_id == session_id, jobs.c.state.not_in(_LIVE)
+            return connection.execute(delete(jobs).where(*ended)).rowcount
+
+    def _job(self, connection: Connection, job_id: str) -> Job:
+        return Job.model_validate(self._row(connection, jobs, job_id, "job"))
+
+    @staticmethod
+    def _exists(connection: Connection, job_id: str) -> bool:
+        return connection.execute(select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is not None
+
+    @staticmethod
+    def _must_stop(connection: Connection, job_id: str) -> bool:
+        cancelled = connection.execute(select(jobs.c.cancel_requested).where(jobs.c.id == job_id)).scalar()
+        return cancelled is None or bool(cancelled)
