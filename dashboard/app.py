@@ -1,0 +1,38 @@
+"""Entry of the dashboard. Started by ``run_app.py`` and nothing else: it sets the path and the server's options."""
+
+import logging
+import traceback
+
+import streamlit as st
+
+from core.errors import EspalierError
+from dashboard import theme
+from dashboard.catalogue import catalogue, streamlit_page
+from dashboard.components import masthead
+
+_LOG = logging.getLogger("espalier.dashboard")
+
+
+def main() -> None:
+    """Draw the page that the URL names."""
+    entries = catalogue().values()
+    st.set_page_config(page_title="Espalier", page_icon=theme.ASSETS / "mark.png", layout="wide")
+    page = st.navigation([streamlit_page(entry) for entry in entries], position="hidden")
+    theme.inject()
+    try:
+        masthead.draw()
+        page.run()
+    except EspalierError as error:
+        _LOG.warning("%s: %s", page.title, error)
+        st.error(str(error))
+    except Exception as error:
+        # A page with a fault in it must not show a bare traceback, and must not hide what happened either.
+        _LOG.exception("page %s", page.title)
+        st.error(
+            f"This page ran into a fault of the program ({type(error).__name__}). Your work is saved; reload to go on."
+        )
+        with st.expander("What happened"):
+            st.code(traceback.format_exc(), language=None)
+
+
+main()

@@ -1,0 +1,103 @@
+"""One chart style for light and dark pages, in colours that people with any colour vision can tell apart.
+
+``figure`` makes an empty plotly figure in that style and ``draw`` shows it. Text and paper follow Streamlit's theme;
+colours of data are given here, in middle tones that read on both papers. Never tell things apart by colour alone: also
+use a marker symbol, a dash or a label.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+import streamlit as st
+
+__all__ = [
+    "ACCENT",
+    "DASHES",
+    "DIVERGING",
+    "MUTED",
+    "PALETTE",
+    "SEQUENTIAL",
+    "SYMBOLS",
+    "WARNING",
+    "draw",
+    "faded",
+    "figure",
+]
+
+PALETTE = ("#159A80", "#D9662B", "#2E86C1", "#C9971C", "#B8659A", "#5DADE2", "#8A897F")
+"""Categories, Okabe and Ito's hues: green, vermillion, blue, amber, purple, sky, grey."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+"""Marker symbols, one per colour of ``PALETTE``."""
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+"""Line dashes, one per colour of ``PALETTE``."""
+
+ACCENT, WARNING, MUTED = PALETTE[0], PALETTE[1], PALETTE[6]
+
+SEQUENTIAL = [[0.0, "#EFF3E6"], [0.25, "#B6D6C0"], [0.5, "#5FAE9B"], [0.75, "#1F7276"], [1.0, "#123B4E"]]
+"""Little → much, monotone in lightness, for heat-maps."""
+
+DIVERGING = [[0.0, "#2E6FA7"], [0.5, "#EFEDE6"], [1.0, "#B5511C"]]
+"""Below → above a middle."""
+
+_GRID = "rgba(128,128,120,0.20)"
+_LINE = "rgba(128,128,120,0.55)"
+
+
+def faded(colour: str, alpha: float = 0.18) -> str:
+    """A colour of ``PALETTE`` made transparent, for bands and bars behind others."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def figure(
+    *,
+    x_title: str = "",
+    y_title: str = "",
+    height: int = 320,
+    legend: bool = False,
+    x_percent: bool = False,
+    y_percent: bool = False,
+    x_log: bool = False,
+    y_log: bool = False,
+) -> go.Figure:
+    """An empty figure in the house style. ``*_percent`` axes take fractions and show per cent."""
+    axis: dict[str, Any] = {"gridcolor": _GRID, "zeroline": False, "linecolor": _LINE, "ticks": "outside", "ticklen": 4}
+    axis |= {"tickcolor": _LINE, "automargin": True, "title": {"standoff": 10}}
+    shown = go.Figure()
+    shown.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 12, "b": 8},
+        showlegend=legend,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": ""},
+        hovermode="closest",
+        dragmode=False,
+        bargap=0.04,
+        xaxis={**axis, "showgrid": False, "title": {"text": x_title, "standoff": 10}},
+        yaxis={**axis, "title": {"text": y_title, "standoff": 10}},
+        colorway=list(PALETTE),
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+    if x_percent:
+        shown.update_xaxes(tickformat=".0%")
+    if y_percent:
+        shown.update_yaxes(tickformat=".0%")
+    if x_log:
+        shown.update_xaxes(type="log")
+    if y_log:
+        shown.update_yaxes(type="log")
+    return shown
+
+
+def draw(
+    shown: go.Figure, *, key: str, alt: str, on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore"
+) -> Any:
+    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the selection, which tests hand over
+    as a plain dict: read it as ``event["selection"]["points"]``."""
+    config = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
+    return st.plotly_chart(
+        shown, key=key, alt=alt, on_select=on_select, selection_mode=("points",), theme="streamlit", config=config
+    )

@@ -1,0 +1,56 @@
+"""What a page shows while there is nothing to show: why, and the next action. Never a blank page."""
+
+import streamlit as st
+
+from core.store.records import Model, Session
+from dashboard import backend, state
+
+from .format import escape
+from .jobs import job_banner
+
+__all__ = ["empty", "require_model", "require_session"]
+
+
+def empty(title: str, text: str, *, action: str | None = None, url: str | None = None) -> None:
+    """A quiet box with a title, one or two sentences, and a link to the page ``url`` where one goes on."""
+    st.html(f'<div class="esp-empty"><h3>{escape(title)}</h3><p>{escape(text)}</p></div>')
+    if action and url:
+        state.link(url, label=action, icon=":material/arrow_forward:")
+
+
+def require_session() -> Session:
+    """The session of this page; where there is none the page says so, offers Start, and ends here."""
+    session = state.current_session()
+    if session is not None:
+        return session
+    if state.requested_id() is not None:
+        empty(
+            "This session is not here",
+            "It may have been deleted, or it belongs to another workspace. Your other sessions are on the Start page.",
+            action="Go to Start",
+            url="start",
+        )
+    else:
+        empty(
+            "Nothing is open yet",
+            "Open a model and its data on the Start page, or take the demo: it needs no download.",
+            action="Go to Start",
+            url="start",
+        )
+    st.stop()
+
+
+def require_model() -> tuple[Session, Model]:
+    """The session and its model; while the model is being opened the page shows that work, and ends here."""
+    session = require_session()
+    model = state.current_model(session)
+    if model is not None:
+        return session, model
+    job = next((job for job in backend.store().jobs(session_id=session.id) if job.kind == "open"), None)
+    if job is None:
+        empty("No model in this session", "Open one on the Start page.", action="Open a model", url="start")
+    else:
+        job_banner(job)
+        if not job.state.live:
+            state.link("start", label="Choose another model or data set", icon=":material/arrow_forward:")
+    st.stop()

@@ -1,0 +1,63 @@
+"""The head of every page: brand, pages, and the strip that says which session this is and what is being worked on."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.store.records import Session
+from dashboard import backend, state
+from dashboard.catalogue import catalogue
+
+from .badges import chips_html
+from .format import escape, score, short
+from .jobs import POLL_S, job_line, live_jobs
+
+__all__ = ["draw"]
+
+
+def draw() -> None:
+    """Draw the masthead and, when the URL names a session, its strip."""
+    with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
+        st.html('<span class="esp-brand">Espalier</span>', width="content")
+        for url in catalogue():
+            state.link(url)
+    session = state.current_session()
+    if session is not None:
+        _strip(session)
+
+
+def _strip(session: Session) -> None:
+    facts, work = st.columns([3, 1], vertical_alignment="center")
+    facts.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
+    live = live_jobs(session.id)
+    with work:
+        st.fragment(_indicator, run_every=POLL_S if live else None)(session.id, tuple(job.id for job in live))
+
+
+def _chips(session: Session) -> list[tuple[str, str]]:
+    store = backend.store()
+    chips = []
+    if session.model_id:
+        chips.append(("model", short(store.get_model(session.model_id).name, 32)))
+    if session.data_id:
+        chips.append(("data", short(store.get_dataset(session.data_id).name, 32)))
+    dense = state.dense_variant(session)
+    measured: dict[str, Any] = (dense.metrics.get("test") or {}) if dense else {}
+    if measured.get("score") is not None:
+        chips.append((f"dense {measured.get('metric', 'accuracy')}", score(measured)))
+    return chips
+
+
+def _indicator(session_id: str, seen: tuple[str, ...]) -> None:
+    """The live job in few words. When jobs have ended or come since the page was drawn, the page is drawn anew."""
+    if not seen:
+        return
+    live = live_jobs(session_id)
+    if tuple(job.id for job in live) != seen:
+        st.rerun(scope="app")
+    job = live[-1]
+    more = f" (+{len(live) - 1})" if len(live) > 1 else ""
+    st.html(
+        f'<div class="esp-strip" role="status" title="{escape(job_line(job))}">'
+        f'<span class="esp-live"></span>{escape(short(job.title, 30))} · {escape(short(job_line(job), 34))}{more}</div>'
+    )

@@ -1,0 +1,68 @@
+"""Tables: one look, an alternative text, a remembered row, and CSV that no spreadsheet mistakes for formulas."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+__all__ = ["csv_bytes", "select_row", "table"]
+
+_ROW_PX = 35
+
+
+def _height(rows: int, most: int) -> int:
+    return _ROW_PX * (min(rows, most) + 1) + 3
+
+
+def table(
+    frame: pd.DataFrame, *, key: str, alt: str, columns: Mapping[str, Any] | None = None, most_rows: int = 14
+) -> None:
+    """Show a table. ``columns``: ``st.column_config`` by column; ``alt`` says in words what the table holds."""
+    st.dataframe(
+        frame,
+        key=key,
+        alt=alt,
+        hide_index=True,
+        column_config=dict(columns or {}),
+        height=_height(len(frame), most_rows),
+    )
+
+
+def select_row(
+    frame: pd.DataFrame,
+    *,
+    key: str,
+    alt: str,
+    columns: Mapping[str, Any] | None = None,
+    most_rows: int = 12,
+    default: int = 0,
+) -> int | None:
+    """Show a table in which one row is always chosen; returns its position, None for an empty table."""
+    if frame.empty:
+        table(frame, key=f"{key}-empty", alt=alt, columns=columns)
+        return None
+    event: Any = st.dataframe(
+        frame,
+        key=key,
+        alt=alt,
+        hide_index=True,
+        column_config=dict(columns or {}),
+        height=_height(len(frame), most_rows),
+        on_select="rerun",
+        selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [min(default, len(frame) - 1)]}},
+    )
+    rows = event["selection"]["rows"] if event else []
+    return int(rows[0]) if rows and rows[0] < len(frame) else min(default, len(frame) - 1)
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """The table as UTF-8 CSV. Text that a spreadsheet would run as a formula gets a quote in front (OWASP)."""
+
+    def quoted(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+    safe = frame.map(quoted)
+    safe.columns = [quoted(column) for column in safe.columns]
+    return safe.to_csv(index=False).encode()
