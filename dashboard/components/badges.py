@@ -54,8 +54,8 @@ def number(
 ) -> None:
     """Draw one figure: label, value with unit, and how it is known.
 
-    ``value`` is best a text of ``components.format`` (``percent(0.916)``). ``measured=None`` is for exact counts, which need
-    no badge; ``interval`` is a pair of fractions (95 %) or a ready text; ``note`` one short phrase.
+    ``value`` is best a text of ``components.format`` (``percent(0.916)``). ``measured=None`` is for exact counts, which
+    need no badge; ``interval`` is a pair of fractions (95 %) or a ready text; ``note`` one short phrase.
     """
     numbers([number_html(label, value, unit, measured=measured, n=n, interval=interval, note=note)])
 

@@ -95,8 +95,10 @@ def figure(
 def draw(
     shown: go.Figure, *, key: str, alt: str, on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore"
 ) -> Any:
-    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the selection, which tests hand over
-    as a plain dict: read it as ``event["selection"]["points"]``."""
+    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the selection.
+
+    Tests hand a selection over as a plain dict: read it as ``event["selection"]["points"]``.
+    """
     config = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
     return st.plotly_chart(
         shown, key=key, alt=alt, on_select=on_select, selection_mode=("points",), theme="streamlit", config=config

@@ -37,7 +37,7 @@ def require_session() -> Session:
             action="Go to Start",
             url="start",
         )
-    st.stop()
+    return st.stop()
 
 
 def require_model() -> tuple[Session, Model]:
@@ -53,4 +53,4 @@ def require_model() -> tuple[Session, Model]:
         job_banner(job)
         if not job.state.live:
             state.link("start", label="Choose another model or data set", icon=":material/arrow_forward:")
-    st.stop()
+    return st.stop()

@@ -30,7 +30,7 @@ def settings_form(
     choices: Mapping[str, Collection[str]] | None = None,
     on_change: Callable[[], None] | None = None,
 ) -> S | None:
-    """Draw widgets for the fields of ``kind`` and return validated settings; None (and the reason) when they are not valid.
+    """Draw widgets for the fields of ``kind`` and return validated settings; None, and the reason, when not valid.
 
     ``exclude``: fields to leave at ``value``. ``choices``: for fields of plain text, the names to choose among (members
     of a registry).
@@ -103,7 +103,7 @@ def _widget(
 
 
 def _sequence(label: str, kind: Any, current: Any, optional: bool, shared: dict[str, Any]) -> Any:
-    """Several values as text with commas; what is not a number where numbers are wanted is left to the type to refuse."""
+    """Several values as text with commas; the type itself refuses what is not a number."""
     element = next((arg for arg in get_args(kind) if arg is not Ellipsis), str)
     if get_origin(element) is Literal:
         options = [str(option) for option in get_args(element)]
