@@ -1,17 +1,34 @@
 """Fixtures for every test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from core.store import Workspace
+
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Two cores are shared with the browser and the server: one thread per operation keeps results steady.
+# Set before torch is imported, and inherited by worker processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread():
-    """Two cores are shared with the browser and the server: one thread per operation keeps results steady."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+def _own_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the workspace of the person who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESPALIER_WORKSPACE", str(tmp_path_factory.mktemp("default-workspace")))
+        patch.delenv("ESPALIER_DATABASE_URL", raising=False)
+        yield
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """A fresh, empty workspace."""
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,139 @@
+"""The runner: submits jobs, runs them in two lanes, and ends promptly. One per process and workspace."""
+
+import atexit
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ..errors import StoreError
+from ..store import Job, Workspace
+from ..store.owner import this_process
+from ..store.workspace import log
+from .execution import Executor
+from .inline import InlineExecutor
+from .kinds import kinds_of, lane_of
+from .lane import JobLane
+
+__all__ = ["Runner"]
+
+_CLOSE_S = 6.0
+
+
+class Runner:
+    """Background work on one workspace.
+
+    ``mode="process"`` (the server): jobs run in worker processes at low priority, one per lane, and the runner holds
+    the workspace's server lock. ``mode="inline"`` (tests, scripts, the command line): jobs run in threads of this
+    process, no lock is taken, and only jobs submitted here are run.
+    """
+
+    def __init__(
+        self, workspace: Workspace, *, mode: Literal["process", "inline"] = "process", patience_s: float = 30.0
+    ) -> None:
+        self.workspace = workspace
+        self.mode = mode
+        self._store = workspace.store
+        self._owner = this_process()
+        self._ended = threading.Condition()
+        self._running = False
+        self._work = self._lane("work", patience_s)
+        self._measure = self._lane("measure", patience_s, alone_beside=self._work)
+
+    def start(self) -> "Runner":
+        """Start the lanes. Process mode takes the server lock, recovers what a crash left and warms a worker up.
+
+        Raises:
+            StoreError: when another server uses this workspace.
+        """
+        if self._running:
+            return self
+        if self.mode == "process":
+            self.workspace.lock.acquire()
+            for job in self._store.recover_jobs(new_owner=self._owner):
+                log.info("Job %s (%s) was interrupted by a stop of the server.", job.id, job.kind)
+        self._running = True
+        self._work.start(warm=True)
+        self._measure.start(warm=False)
+        atexit.register(self.close)
+        return self
+
+    @property
+    def warm(self) -> bool:
+        """Whether a job would start at once: the worker has imported torch."""
+        return self._work.executor.ready
+
+    def submit(
+        self, kind: str, payload: Mapping[str, Any], *, session_id: str | None = None, title: str | None = None
+    ) -> Job:
+        """Queue a job and return its row; the same job that is still queued or running is returned instead.
+
+        Raises:
+            StoreError: when too many jobs of the session wait, or the runner is not running.
+            RegistryError: for an unknown kind.
+        """
+        if not self._running:
+            raise StoreError("The job runner is not running; call start() first.")
+        lane = self._measure if lane_of(kind) == "measure" else self._work
+        job = self._store.create_job(kind, payload, owner=self._owner, session_id=session_id, title=title or "")
+        lane.wake()
+        return job
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job: a queued one at once, a running one at its next check. A job that has ended stays as it is."""
+        job = self._store.request_cancel(job_id)
+        for lane in (self._work, self._measure):
+            lane.executor.cancel(job_id)
+        return job
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """The job once it has ended, or as it stands after ``timeout_s`` seconds."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            job = self._store.get_job(job_id)
+            left_s = 0.5 if deadline is None else min(0.5, deadline - time.monotonic())
+            if not job.state.live or left_s <= 0:
+                return job
+            with self._ended:
+                self._ended.wait(left_s)
+
+    def close(self) -> None:
+        """End within seconds: running jobs become interrupted, queued ones stay queued, the lock is freed."""
+        if not self._running:
+            return
+        self._running = False
+        atexit.unregister(self.close)
+        lanes = (self._work, self._measure)
+        for lane in lanes:
+            lane.stop()
+        for lane in lanes:
+            lane.join(_CLOSE_S)
+        if self.mode == "process":
+            self.workspace.lock.release()
+
+    def __enter__(self) -> "Runner":
+        return self.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _lane(
+        self, name: Literal["work", "measure"], patience_s: float, *, alone_beside: JobLane | None = None
+    ) -> JobLane:
+        return JobLane(
+            name,
+            self._executor(name),
+            store=self._store,
+            owner=self._owner,
+            kinds=kinds_of(name),
+            alone_beside=alone_beside,
+            patience_s=patience_s,
+            on_end=self._notify,
+        )
+
+    def _executor(self, lane: Literal["work", "measure"]) -> Executor:
+        return InlineExecutor(self.workspace)
+
+    def _notify(self) -> None:
+        with self._ended:
+            self._ended.notify_all()
