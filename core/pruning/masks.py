@@ -1,0 +1,152 @@
+"""Masks: which weights stay. True keeps, False removes; a mask has the shape, and the name, of its weight.
+
+Counts are exact: the k-th smallest score is found and ties at it fall in the order of their flat index.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ..errors import PlanError
+from .criteria.base import Scope
+
+__all__ = [
+    "apply_masks",
+    "extract_masks",
+    "keep_largest",
+    "keep_largest_per_row",
+    "mask_statistics",
+    "masks_for",
+    "parametrise",
+    "remove_parametrisation",
+]
+
+
+def keep_largest(scores: Tensor, remove: int) -> Tensor:
+    """Mask that removes exactly the ``remove`` smallest scores; among equal scores the lower flat index goes first.
+
+    Args:
+        scores: any shape, no NaN.
+        remove: between 0 and the number of scores.
+
+    Returns:
+        Bool tensor of the same shape.
+    """
+    flat = scores.detach().reshape(-1)
+    if not 0 <= remove <= flat.numel():
+        raise PlanError(f"Between 0 and {flat.numel()} weights can be removed here, but {remove} were asked for.")
+    if remove == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    kth = torch.kthvalue(flat, remove).values
+    keep = flat > kth
+    ties = torch.nonzero(flat == kth).reshape(-1)
+    surviving_ties = flat.numel() - remove - int(keep.sum())
+    keep[ties[len(ties) - surviving_ties :]] = True
+    return keep.reshape(scores.shape)
+
+
+def keep_largest_per_row(scores: Tensor, remove: int) -> Tensor:
+    """As ``keep_largest``, but each output row (first dimension) loses its own smallest scores.
+
+    The rows' counts differ by at most one, spread evenly (row r loses ⌊(r+1)k/R⌋ − ⌊rk/R⌋), and sum to ``remove``.
+    """
+    rows = scores.shape[0]
+    table = scores.detach().reshape(rows, -1)
+    if not 0 <= remove <= table.numel():
+        raise PlanError(f"Between 0 and {table.numel()} weights can be removed here, but {remove} were asked for.")
+    edges = torch.arange(rows + 1, device=scores.device) * remove // rows
+    ranks = torch.argsort(torch.argsort(table, dim=1, stable=True), dim=1)
+    return (ranks >= edges.diff()[:, None]).reshape(scores.shape)
+
+
+def masks_for(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, scope: Scope = "layer") -> dict[str, Tensor]:
+    """One mask per scored layer that removes exactly ``counts[name]`` weights, compared within ``scope``."""
+    choose = keep_largest_per_row if scope == "row" else keep_largest
+    return {name: choose(score, counts[name]) for name, score in scores.items()}
+
+
+def apply_masks(model: Any, masks: Mapping[str, Tensor]) -> None:
+    """Write zeros where the masks are False, for good. A mask without False leaves its weight bit for bit alone."""
+    modules = model.prunable()
+    with torch.no_grad():
+        for name, mask in masks.items():
+            modules[name].weight.masked_fill_(~mask.to(modules[name].weight.device), 0.0)
+
+
+class _Masked(nn.Module):
+    """Parametrization θ·M. The mask is a buffer, so that it moves with the model."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+def parametrise(model: Any, masks: Mapping[str, Tensor]) -> None:
+    """Let the model compute with θ·M while θ stays stored and trainable (METHODS §A3). Gradients of hidden weights
+    are 0. Modules that share a weight all see the mask. ``remove_parametrisation`` ends it.
+    """
+    modules = model.prunable()
+    for name, mask in masks.items():
+        weight = modules[name].weight
+        for module in [m for m in modules.values() if m.weight is weight]:
+            parametrize.register_parametrization(module, "weight", _Masked(mask.to(weight.device)))
+
+
+def remove_parametrisation(model: Any, *, apply: bool = True) -> None:
+    """End ``parametrise``: with ``apply`` the hidden weights become zeros for good, else they come back."""
+    for module in model.graph_module.modules():
+        if not parametrize.is_parametrized(module, "weight"):
+            continue
+        masked = module.weight.detach() if apply else None
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+        if masked is not None:
+            with torch.no_grad():
+                module.weight.copy_(masked)
+
+
+def extract_masks(model: Any) -> dict[str, Tensor]:
+    """Masks that describe the zeros which the model's prunable weights already hold."""
+    return {name: module.weight.detach() != 0 for name, module in model.prunable().items()}
+
+
+def mask_statistics(dense: Any, masks: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """What went where, one JSON row per masked layer.
+
+    Args:
+        dense: the model before pruning.
+        masks: layer name → mask.
+
+    Returns:
+        ``name``, ``kind``, ``size``, ``removed``, ``nonzero`` (weights that stay and are not 0), ``sparsity``,
+        ``channels`` and ``empty_channels`` (output channels, and those without any weight left), ``energy_removed``
+        (share of Σw² that went).
+    """
+    modules, rows = dense.prunable(), []
+    for name, mask in masks.items():
+        module = modules[name]
+        weight = module.weight.detach()
+        energy = weight.double().square()
+        total, size = float(energy.sum()), weight.numel()
+        removed = size - int(mask.sum())
+        rows.append(
+            {
+                "name": name,
+                "kind": type(module).__name__,
+                "size": size,
+                "removed": removed,
+                "nonzero": int(((weight != 0) & mask).sum()),
+                "sparsity": removed / size if size else 0.0,
+                "channels": weight.shape[0],
+                "empty_channels": int((~mask.flatten(1).any(1)).sum()),
+                "energy_removed": float(energy[~mask].sum()) / total if total > 0 else 0.0,
+            }
+        )
+    return rows
