@@ -1,0 +1,182 @@
+"""The form that opens a model and its data: architecture, weights, data set. Needs no torch."""
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from core.data.discovery import discover_data
+from core.data.roots import data_root
+from core.data.sources import DATA_SOURCES
+from core.data.specs import DataSpec
+from core.errors import EspalierError, ModelError
+from core.models.sources import MODEL_SOURCES
+from core.models.specs import ModelSpec, Weights
+from dashboard.opening import CHECKPOINT_SUFFIXES, begin, checkpoints_below, keep_upload
+
+from .format import escape, short, size
+
+__all__ = ["open_form"]
+
+_SOURCE_TITLES = {
+    "sample": "Samples",
+    "cifar": "CIFAR ResNets",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "python": "Your Python file",
+}
+_WEIGHTS_TITLES: dict[str, str] = {"published": "Published", "checkpoint": "From a file", "random": "Random (untrained)"}
+_TYPED = "Another folder …"
+
+
+def open_form() -> None:
+    """Draw the form; opening creates a session and goes to it."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Model", anchor=False)
+        model = _model()
+    with right:
+        st.subheader("Data", anchor=False)
+        data = _data()
+    problem = model if isinstance(model, str) else data if isinstance(data, str) else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        clicked = st.button(
+            "Open", type="primary", key="open-model", disabled=problem is not None, help=problem, width=160
+        )
+        if problem:
+            st.caption(escape(problem, markdown=True))
+    if clicked and isinstance(model, tuple) and isinstance(data, DataSpec):
+        spec, upload = model
+        try:
+            if upload is not None:
+                spec = spec.changed(checkpoint=str(keep_upload(upload.name, upload.getvalue())))
+        except EspalierError as error:
+            st.error(str(error))
+            return
+        begin(spec, data, name=f"{spec.name} · {data.root or data.source}")
+
+
+def _model() -> tuple[ModelSpec, UploadedFile | None] | str:
+    """The model as chosen, with a file that is still to be stored; or, as a sentence, what is missing."""
+    sources = [key for key in MODEL_SOURCES if key != "python" or MODEL_SOURCES[key].names()]
+    source = st.segmented_control(
+        "Source",
+        sources,
+        default=sources[0],
+        required=True,
+        format_func=lambda key: _SOURCE_TITLES.get(key, key),
+        key="open-source",
+    )
+    source = source or sources[0]
+    unavailable = MODEL_SOURCES[source].unavailable()
+    if unavailable:
+        st.info(escape(unavailable, markdown=True))
+        return unavailable
+    names = MODEL_SOURCES[source].names()
+    name = st.selectbox(
+        f"Architecture · {len(names)} known", names, index=0, key=f"open-name-{source}", placeholder="Type to search"
+    )
+    if not name:
+        return "Choose an architecture."
+    offered = MODEL_SOURCES[source].weights(name)
+    weights = st.segmented_control(
+        "Weights",
+        offered,
+        default=offered[0],
+        required=True,
+        format_func=lambda kind: _WEIGHTS_TITLES.get(kind, kind),
+        key=f"open-weights-{source}-{name}",
+    )
+    return _with_weights(source, name, weights or offered[0])
+
+
+def _with_weights(source: str, name: str, weights: Weights) -> tuple[ModelSpec, UploadedFile | None] | str:
+    upload, checkpoint = None, None
+    if weights == "checkpoint":
+        upload, checkpoint = _checkpoint()
+        if upload is None and checkpoint is None:
+            return "Upload a checkpoint, or choose one of the files on this server."
+    elif weights == "random":
+        st.caption("Untrained weights: good for looking at structure and latency, not at accuracy.")
+    num_classes, input_shape = None, None
+    if source != "sample":
+        with st.expander("Classes and input size"):
+            num_classes = st.number_input(
+                "Classes", min_value=1, value=None, placeholder="what the weights or the data say", key="open-classes"
+            )
+            channels, height, width = st.columns(3)
+            sizes = [
+                channels.number_input("Channels", min_value=1, value=None, placeholder="auto", key="open-channels"),
+                height.number_input("Height", min_value=1, value=None, placeholder="auto", key="open-height"),
+                width.number_input("Width", min_value=1, value=None, placeholder="auto", key="open-width"),
+            ]
+            known = [number for number in sizes if number is not None]
+            if known and len(known) < len(sizes):
+                return "Give channels, height and width, or leave all three empty."
+            input_shape = tuple(int(number) for number in known) or None
+    try:
+        fields = {"num_classes": num_classes, "input_shape": input_shape, "checkpoint": checkpoint and str(checkpoint)}
+        spec = ModelSpec.parse({"source": source, "name": name, "weights": weights, **fields}, error=ModelError)
+    except EspalierError as error:
+        return str(error)
+    return spec, upload
+
+
+def _checkpoint() -> tuple[UploadedFile | None, Path | None]:
+    upload = st.file_uploader(
+        "Checkpoint",
+        type=[suffix.removeprefix(".") for suffix in CHECKPOINT_SUFFIXES],
+        key="open-upload",
+        help="A state dict: .safetensors, or .pt/.pth/.th saved with torch.save(model.state_dict(), …). Read as data, "
+        "never run as code.",
+    )
+    root = data_root()
+    files = checkpoints_below(root)
+    if upload is not None or not files or root is None:
+        return upload, None
+
+    def label(file: Path) -> str:
+        return f"{short(file.relative_to(root), 60)} · {size(file.stat().st_size)}"
+
+    return None, st.selectbox(
+        "or a file on this server", files, index=None, format_func=label, key="open-file", placeholder="Choose a file"
+    )
+
+
+def _data() -> DataSpec | str:
+    """The data set as chosen; or, as a sentence, what is missing."""
+    sources = list(DATA_SOURCES)
+    source = st.selectbox("Kind", sources, format_func=lambda key: DATA_SOURCES[key].title, key="open-data-source")
+    kind = DATA_SOURCES[source]
+    st.caption(escape(DATA_SOURCES.summary(source), markdown=True))
+    root, download = None, False
+    if kind.needs_folder:
+        root = _folder(source)
+        if kind.can_download:
+            download = st.checkbox("Download when missing", key=f"open-download-{source}")
+        if not root and not download:
+            return "Choose the folder of the data set."
+    limit = st.number_input(
+        "Images per split at most", min_value=1, value=None, placeholder="all", key="open-limit", step=100
+    )
+    try:
+        body = {"source": source, "root": root or None, "download": download, "limit": limit}
+        return DataSpec.parse(body, error=ModelError)
+    except EspalierError as error:
+        return str(error)
+
+
+def _folder(source: str) -> str | None:
+    base = data_root()
+    found = [spec.root for spec in discover_data(base) if spec.source == source and spec.root] if base else []
+    chosen: str | None = _TYPED
+    if found:
+        chosen = st.selectbox("Folder", [*found, _TYPED], key=f"open-folder-{source}")
+    if chosen != _TYPED:
+        return chosen
+    typed = st.text_input(
+        "Folder",
+        key=f"open-typed-{source}",
+        placeholder="a path on this server" if base is None else f"below {base.name}/, or an absolute path",
+    )
+    return typed.strip() or None

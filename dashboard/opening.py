@@ -1,0 +1,73 @@
+"""Starting a session: the files a person may give, and the job that opens a model with its data."""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from core.data.roots import data_root
+from core.data.specs import DataSpec
+from core.errors import CheckpointError
+from core.models.specs import ModelSpec
+
+from . import backend, state
+
+__all__ = ["CHECKPOINT_SUFFIXES", "begin", "checkpoints_below", "keep_upload", "start_opening"]
+
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
+_FILES_AT_MOST = 200
+_DEPTH = 4
+
+
+def keep_upload(name: str, data: bytes) -> Path:
+    """Store an uploaded checkpoint under the hash of its content and return where it lies.
+
+    The name is only a label: its ending is checked, the rest of it never reaches the file system. Whether the content
+    is a checkpoint is found out by the worker that reads it.
+
+    Raises:
+        CheckpointError: when the file is empty or ends in something else than ``CHECKPOINT_SUFFIXES``.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in CHECKPOINT_SUFFIXES:
+        known = ", ".join(CHECKPOINT_SUFFIXES)
+        raise CheckpointError(
+            f"A checkpoint must end in {known}; this file ends in “{suffix or 'nothing'}”. "
+            "Save the weights with torch.save(model.state_dict(), 'weights.pt') and upload that file."
+        )
+    if not data:
+        raise CheckpointError("The file is empty; upload it again.")
+    artifacts = backend.workspace().artifacts
+    return artifacts.path(artifacts.put_bytes(data, suffix))
+
+
+def checkpoints_below(root: Path | None = None) -> list[Path]:
+    """Checkpoint files below the data root of this server, at most 200, at most four folders deep, sorted by path."""
+    base = root or data_root()
+    found: list[Path] = []
+    if base is None or not base.is_dir():
+        return found
+    for folder, folders, files in os.walk(base):
+        here = Path(folder)
+        depth = len(here.relative_to(base).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < _DEPTH else []
+        found += [here / name for name in sorted(files) if Path(name).suffix.lower() in CHECKPOINT_SUFFIXES]
+        if len(found) >= _FILES_AT_MOST:
+            break
+    return found[:_FILES_AT_MOST]
+
+
+def start_opening(model: ModelSpec, data: DataSpec, *, name: str) -> str:
+    """Create a session, start the job that opens model and data in it, and return the session's id."""
+    session = backend.store().create_session(name)
+    backend.runner().submit(
+        "open",
+        {"model": model.to_json(), "data": data.to_json()},
+        session_id=session.id,
+        title=f"Opening {model.name} with {data.root or data.source}",
+    )
+    return session.id
+
+
+def begin(model: ModelSpec, data: DataSpec, *, name: str) -> NoReturn:
+    """Create a session, start opening, and go to its Model page, which shows the progress."""
+    state.open_session(start_opening(model, data, name=name))

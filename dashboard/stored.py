@@ -1,0 +1,30 @@
+"""What a page reads of a stored model beside its row. Artifacts never change, so what was read is kept."""
+
+import functools
+
+from core.analysis.weights import LayerWeights, load_weight_statistics
+from core.store.records import Model, Sensitivity, Session
+
+from . import backend
+
+__all__ = ["best_sensitivity", "weight_statistics"]
+
+
+@functools.lru_cache(maxsize=8)
+def _statistics(artifact: str, _workspace: str) -> dict[str, LayerWeights]:
+    return load_weight_statistics(backend.workspace().artifacts.path(artifact))
+
+
+def weight_statistics(model: Model) -> dict[str, LayerWeights]:
+    """The weight statistics of every prunable layer, in execution order. Do not change what it returns."""
+    return _statistics(model.weights_artifact, str(backend.workspace().folder))
+
+
+def best_sensitivity(session: Session) -> Sensitivity | None:
+    """The newest complete measurement for the session's model and data, else the newest partial one, else None."""
+    if not session.model_id or not session.data_id:
+        return None
+    found = sorted(backend.store().sensitivities(session.model_id, session.data_id), key=lambda row: row.created)
+    complete = [row for row in found if row.complete]
+    return (complete or found or [None])[-1]
+
