@@ -31,7 +31,7 @@ class CalibrationContext:
     progress: Progress = SILENT
 
     def batches(self) -> Iterator["Tensor"]:
-        """Normalised images [N, C, H, W] from the training split, ``images`` in total, drawn by ``seed``.
+        """Normalised images [N, C, H, W]: the training split's stratified subset of ``images``, ordered by ``seed``.
 
         Raises:
             PlanError: when there are no data.

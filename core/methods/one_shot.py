@@ -1,0 +1,80 @@
+"""One-shot pruning: rank the weights once, remove the least important ones, do not train."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from ..progress import SILENT, Progress
+from ..pruning.plan import Plan
+from ..settings import Settings
+from .base import METHODS, Method, MethodResult
+
+__all__ = ["OneShot", "OneShotSettings"]
+
+
+class OneShotSettings(Settings):
+    """What one-shot pruning lets a person choose."""
+
+    recalibrate: bool = Field(
+        default=False,
+        title="Recalibrate BatchNorm",
+        description="Measure BatchNorm's statistics again on training images after pruning. No weight changes.",
+    )
+    recalibration_images: int = Field(default=1000, ge=2, le=100_000, title="Images for recalibration")
+    calibration_images: int = Field(
+        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
+    )
+
+
+@METHODS.register("one_shot")
+class OneShot(Method):
+    """One-shot: remove the least important weights at once, without training."""
+
+    title = "One-shot"
+    provenance = (
+        "Textbook procedure; nothing is reconstructed. Criteria and allocations name their papers. "
+        "BatchNorm recalibration is an option of ours [D]."
+    )
+    Settings = OneShotSettings
+
+    @classmethod
+    def run(
+        cls,
+        model: Any,
+        splits: Any,
+        plan: Plan,
+        *,
+        sensitivity: Mapping[str, Any] | None = None,
+        progress: Progress = SILENT,
+    ) -> MethodResult:
+        """Score → allocate → mask → apply → recalibrate."""
+        from ..analysis.recalibration import recalibrate_batchnorm
+        from ..pruning.criteria import CalibrationContext
+        from ..pruning.masks import apply_masks, mask_statistics
+        from ..pruning.ranking import choose_masks, counts_for, rank
+
+        settings = OneShotSettings.parse(plan.method_settings)
+        context = CalibrationContext(
+            splits=splits, images=settings.calibration_images, seed=plan.seed, progress=progress
+        )
+        pruned = model.clone()
+
+        ranking = rank(pruned, plan, context)
+        counts = counts_for(ranking, plan, sensitivity=sensitivity)
+        masks = choose_masks(ranking, plan, counts)
+        apply_masks(pruned, masks)
+
+        notes = [*ranking.notes]
+        if not any(counts.values()):
+            notes.append("Sparsity 0 removes nothing: the result is the dense model, bit for bit.")
+        elif settings.recalibrate:
+            layers = recalibrate_batchnorm(
+                pruned, splits, images=settings.recalibration_images, seed=plan.seed, progress=progress
+            )
+            notes.append(
+                f"{layers} BatchNorm layers were recalibrated."
+                if layers
+                else "There is no BatchNorm to recalibrate in this model."
+            )
+        return MethodResult(pruned, masks, mask_statistics(model, masks), tuple(notes))

@@ -1,0 +1,45 @@
+"""``prune``: check a plan against a model, then hand both to the plan's method. Importing this needs no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import PlanError
+from ..progress import SILENT, Progress
+from ..pruning.plan import Plan
+from .base import METHODS, MethodResult
+
+__all__ = ["prune"]
+
+
+def prune(
+    model: Any,
+    splits: Any,
+    plan: Plan,
+    *,
+    sensitivity: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+) -> MethodResult:
+    """Prune a copy of a model; the model itself is never modified.
+
+    Args:
+        model: ``TracedModel``.
+        splits: data for criteria, recalibration and training methods; ``None`` where the plan needs none.
+        plan: what to remove.
+        sensitivity: result of ``measure_sensitivity``, for the allocation of that name.
+
+    Raises:
+        PlanError: unknown method, criterion, allocation or layer; nothing to prune; an impossible target; weights
+            that are not finite; a criterion that needs data when there are none.
+        Cancelled: when ``progress`` says so.
+    """
+    from ..pruning.ranking import check_plan
+
+    if plan.method not in METHODS:
+        raise PlanError(f"Unknown method “{plan.method}”; known: {', '.join(METHODS)}.")
+    method = METHODS[plan.method]
+    settings = method.Settings.parse(plan.method_settings)
+    check_plan(model, splits, plan)
+    progress.check()
+    return method.run(
+        model, splits, plan.changed(method_settings=settings.to_json()), sensitivity=sensitivity, progress=progress
+    )
