@@ -50,7 +50,10 @@ class Executor(Protocol):
         """Let it go on."""
 
     def close(self) -> None:
-        """End now: a running job becomes interrupted."""
+        """Ask for the end: a running job becomes interrupted."""
+
+    def end(self) -> None:
+        """The lane's thread is done: free everything."""
 
 
 def execute(kind: str, payload: Mapping[str, Any], context: JobContext) -> Outcome:

@@ -88,3 +88,6 @@ class InlineExecutor:
         """Stop the running job at its next check."""
         self._closing = True
         self._gate.cancel()
+
+    def end(self) -> None:
+        """Nothing to free."""

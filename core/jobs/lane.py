@@ -106,8 +106,14 @@ class JobLane:
         return True
 
     def _loop(self) -> None:
-        if self._warm:
-            self.executor.warm_up()
+        try:
+            if self._warm:
+                self.executor.warm_up()
+            self._serve()
+        finally:
+            self.executor.end()
+
+    def _serve(self) -> None:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or (self._news and not self._held), timeout=_POLL_S)

@@ -14,6 +14,7 @@ from .execution import Executor
 from .inline import InlineExecutor
 from .kinds import kinds_of, lane_of
 from .lane import JobLane
+from .process import CANCEL_GRACE_S, ProcessExecutor
 
 __all__ = ["Runner"]
 
@@ -26,13 +27,24 @@ class Runner:
     ``mode="process"`` (the server): jobs run in worker processes at low priority, one per lane, and the runner holds
     the workspace's server lock. ``mode="inline"`` (tests, scripts, the command line): jobs run in threads of this
     process, no lock is taken, and only jobs submitted here are run.
+
+    ``patience_s``: how long a measurement waits for training to pause. ``cancel_grace_s``: how long a cancelled job may
+    go on before its worker is killed. ``import_torch``: whether workers import torch before their first job.
     """
 
     def __init__(
-        self, workspace: Workspace, *, mode: Literal["process", "inline"] = "process", patience_s: float = 30.0
+        self,
+        workspace: Workspace,
+        *,
+        mode: Literal["process", "inline"] = "process",
+        patience_s: float = 30.0,
+        cancel_grace_s: float = CANCEL_GRACE_S,
+        import_torch: bool = True,
     ) -> None:
         self.workspace = workspace
         self.mode = mode
+        self._cancel_grace_s = cancel_grace_s
+        self._import_torch = import_torch
         self._store = workspace.store
         self._owner = this_process()
         self._ended = threading.Condition()
@@ -132,7 +144,9 @@ class Runner:
         )
 
     def _executor(self, lane: Literal["work", "measure"]) -> Executor:
-        return InlineExecutor(self.workspace)
+        if self.mode == "inline":
+            return InlineExecutor(self.workspace)
+        return ProcessExecutor(self.workspace, lane, warm=self._import_torch, cancel_grace_s=self._cancel_grace_s)
 
     def _notify(self) -> None:
         with self._ended:

@@ -1,0 +1,43 @@
+"""How much of the machine a worker may use: the one place for these numbers.
+
+Pages answer before jobs: the worker runs at low priority, so that with as many threads as cores it uses what the server
+leaves idle. Measuring runs at the server's priority, because a number taken in the gaps of another process is noise;
+it lasts seconds, and training waits meanwhile.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["NICENESS", "apply_limits", "worker_threads"]
+
+NICENESS = {"work": 10, "measure": 0}
+# When memory runs out the kernel shall end a job, not the server of everybody.
+_OOM_SCORE = "500"
+_PR_SET_PDEATHSIG = 1
+
+
+def worker_threads() -> int:
+    """Threads of one operation in the work lane: OMP_NUM_THREADS when it is set, else the cores of this process."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    if chosen.isdigit() and int(chosen) > 0:
+        return int(chosen)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def apply_limits(lane: Literal["work", "measure"], *, parent: int) -> None:
+    """Called by a worker about itself: its priority, and that it ends when its server does."""
+    with suppress(OSError):
+        os.nice(NICENESS[lane])
+    if sys.platform == "linux":
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if hasattr(os, "getppid") and os.getppid() != parent:
+        # The server died while this process was starting.
+        os._exit(0)
