@@ -25,7 +25,11 @@ _SOURCE_TITLES = {
     "timm": "timm",
     "python": "Your Python file",
 }
-_WEIGHTS_TITLES: dict[str, str] = {"published": "Published", "checkpoint": "From a file", "random": "Random (untrained)"}
+_WEIGHTS_TITLES: dict[str, str] = {
+    "published": "Published",
+    "checkpoint": "From a file",
+    "random": "Random (untrained)",
+}
 _TYPED = "Another folder …"
 
 

@@ -28,7 +28,9 @@ def recent_sessions() -> None:
 def _row(session: Session) -> None:
     with st.container(key=f"session-{session.id}"):
         facts, buttons = st.columns([5, 2], vertical_alignment="center")
-        facts.html(f'<div class="esp-row"><b>{escape(short(session.name, 60))}</b><br><small>{_facts(session)}</small></div>')
+        facts.html(
+            f'<div class="esp-row"><b>{escape(short(session.name, 60))}</b><br><small>{_facts(session)}</small></div>'
+        )
         with buttons.container(horizontal=True, horizontal_alignment="right", gap="small"):
             if st.button("Open", key=f"session-open-{session.id}"):
                 state.open_session(session.id)

@@ -28,7 +28,9 @@ def sample_cards() -> None:
         with column.container(border=True, height="stretch", key=f"sample-{info.name}"):
             st.html(_card(info))
             label = "Use the demo" if index == 0 else "Open"
-            if st.button(label, key=f"open-{info.name}", type="primary" if index == 0 else "secondary", width="stretch"):
+            if st.button(
+                label, key=f"open-{info.name}", type="primary" if index == 0 else "secondary", width="stretch"
+            ):
                 begin(ModelSpec(source="sample", name=info.name), DataSpec(source=info.data), name=info.title)
 
 

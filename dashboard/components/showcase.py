@@ -128,7 +128,9 @@ def _slider(case: Showcase) -> None:
         st.warning(str(error))
         return
     totals, estimate = answer["totals"], answer["estimate"]
-    kept = number_html("Weights that stay", count(totals["nonzero_parameters"]), measured=None, note="of all parameters")
+    kept = number_html(
+        "Weights that stay", count(totals["nonzero_parameters"]), measured=None, note="of all parameters"
+    )
     if estimate.get("score") is not None:
         expected = number_html(
             f"Expected {estimate.get('metric') or 'accuracy'}",

@@ -1,0 +1,64 @@
+"""The layers of a model as a table: what each is, and its share of parameters, work and time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.pruning.plan import Plan
+
+from .format import plain, shape
+from .tables import select_row
+
+__all__ = ["choose_layer", "layer_frame"]
+
+
+def layer_frame(description: Mapping[str, Any], *, plan: Plan, times: Mapping[str, float] | None) -> pd.DataFrame:
+    """One row per layer of ``describe_model``; ``times``: layer → share of the measured time, 0…1."""
+    rows = []
+    for layer in description["layers"]:
+        name = layer["name"]
+        fixed = plan.overrides.get(name)
+        state = "protected" if name in plan.protected else "" if fixed is None else f"{100 * fixed:.1f} %"
+        rows.append(
+            {
+                "layer": plain(name),
+                "type": layer["kind"],
+                "output": shape(layer["output_shape"]),
+                "parameters": layer["parameters"],
+                "macs": layer["macs"],
+                "time": None if times is None else times.get(name, 0.0),
+                "plan": state,
+                "prunable": bool(layer["prunable"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
+    """Draw the table and return the name of the chosen layer, which always is one where there are any."""
+    if frame.empty:
+        return None
+    shown = frame.drop(columns=["prunable"])
+    if shown["time"].isna().all():
+        shown = shown.drop(columns=["time"])
+    if not shown["plan"].any():
+        shown = shown.drop(columns=["plan"])
+    columns = {
+        "layer": st.column_config.TextColumn("Layer", width="medium", pinned=True),
+        "type": st.column_config.TextColumn("Type", width=90),
+        "output": st.column_config.TextColumn("Output", width=105, help="Shape of the output of one example"),
+        "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=95),
+        "macs": st.column_config.NumberColumn("MACs", format="compact", width=80, help="Multiply–accumulates, one example"),
+        "time": st.column_config.ProgressColumn(
+            "Time", format="percent", min_value=0, max_value=float(shown.get("time", pd.Series([1.0])).max() or 1.0),
+            help="Share of the measured time of one forward pass in PyTorch",
+        ),
+        "plan": st.column_config.TextColumn("Plan", width=85, help="What the draft plan fixes for this layer"),
+    }  # fmt: skip
+    alt = f"{len(frame)} layers with type, output shape, parameters and multiply–accumulates."
+    position = select_row(
+        shown, key=key, alt=alt, columns={name: columns[name] for name in shown.columns}, most_rows=13
+    )
+    return None if position is None else str(frame.iloc[position]["layer"])
