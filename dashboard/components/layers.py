@@ -50,7 +50,7 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
         "type": st.column_config.TextColumn("Type", width=90),
         "output": st.column_config.TextColumn("Output", width=105, help="Shape of the output of one example"),
         "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=95),
-        "macs": st.column_config.NumberColumn("MACs", format="compact", width=80, help="Multiply–accumulates, one example"),
+        "macs": st.column_config.NumberColumn("MACs", format="compact", width=80, help="For one example"),
         "time": st.column_config.ProgressColumn(
             "Time", format="percent", min_value=0, max_value=float(shown.get("time", pd.Series([1.0])).max() or 1.0),
             help="Share of the measured time of one forward pass in PyTorch",

@@ -15,7 +15,7 @@ from .format import count, escape, percent, size
 __all__ = ["sample_cards"]
 
 _ABOUT = {
-    "digits_resnet": "Residual blocks, a concatenation and a depthwise convolution: every wiring that pruning must respect.",
+    "digits_resnet": "Residual blocks, a concatenation and a depthwise convolution: wiring that pruning must respect.",
     "digits_vit": "Patches, attention heads and feed-forward layers of a small vision transformer.",
     "scenes_fcn": "Labels every pixel of scenes composed of real digit scans.",
 }

@@ -1,4 +1,4 @@
-"""The newest finished result on the Start page: one sentence, accuracy against cost, and a slider that answers at once."""
+"""The newest finished result on the Start page: a sentence, accuracy against cost, an instant slider."""
 
 from dataclasses import dataclass
 
