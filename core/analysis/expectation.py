@@ -1,0 +1,26 @@
+"""What a person should expect of a plan's speed, said before it runs. Knows no torch."""
+
+from typing import Final
+
+from ..pruning.plan import Plan
+
+__all__ = ["ZEROS_MEASURED", "expectation"]
+
+ZEROS_MEASURED: Final = (
+    "measured: ONNX Runtime ran ResNet-20, ResNet-18 and MobileNetV2 with 50–95 % zeros at 0.81–1.12× the speed of the "
+    "dense networks on a busy 2-core AVX-512 machine, which is noise"
+)
+"""The measurement behind the sentence, with its machine (DESIGN §5)."""
+
+
+def expectation(plan: Plan) -> str:
+    """Whether this plan makes the model faster or smaller, in plain words. Estimated, and it says so.
+
+    Masks set single weights to zero and keep every tensor's shape, and dense kernels multiply by zeros at full cost.
+    """
+    if plan.sparsity == 0.0 and not any(plan.overrides.values()):
+        return "Nothing is removed by this plan: size, speed and predictions stay as they are."
+    return (
+        "Expect a smaller compressed file, not a faster model: zeros do not make dense kernels faster "
+        f"({ZEROS_MEASURED}). Compare shows what your machine measures."
+    )
