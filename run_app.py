@@ -1,0 +1,201 @@
+"""Start the dashboard: ``python run_app.py``. Nothing here imports torch: the first page does not wait for it."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent
+DEFAULT_PORT = 8501
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+UPLOAD_MB = 500
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start the server and serve until Ctrl-C or SIGTERM. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    _use_this_checkout()
+    from core.errors import EspalierError
+
+    try:
+        return _serve(options)
+    except EspalierError as error:
+        print(f"Espalier did not start: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_app.py",
+        description="Espalier in the browser: explore the pruning of neural networks, measure, compare, export.",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s, this machine only). With 0.0.0.0 everyone who reaches this "
+        "machine can use its processors and see all sessions: there are no accounts",
+    )
+    parser.add_argument(
+        "--port", type=int, help=f"port to listen on (default: {DEFAULT_PORT}, or the next one that is free)"
+    )
+    parser.add_argument(
+        "--workspace",
+        type=Path,
+        help="folder with all sessions and results (default: ESPALIER_WORKSPACE, else “espalier” in the user's data "
+        "folder); created when missing; one server per folder, shared with the command line",
+    )
+    parser.add_argument(
+        "--models",
+        action="append",
+        default=[],
+        metavar="FILE.py[:FUNCTION]",
+        help="register your own models: functions in a Python file that return a torch.nn.Module (repeatable). The "
+        "file is executed with your rights: name only files that you trust",
+    )
+    parser.add_argument(
+        "--data-root", type=Path, help="folder whose subfolders are offered as data sets (default: none)"
+    )
+    parser.add_argument("--device", default="auto", help="where jobs compute: auto, cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--demo", action="store_true", help="fill the workspace with a finished example, made by real jobs, once"
+    )
+    browser = parser.add_mutually_exclusive_group()
+    browser.add_argument("--open", dest="browser", action="store_true", default=None, help="open a browser tab")
+    browser.add_argument("--no-browser", dest="browser", action="store_false", help="do not (default without a screen)")
+    return parser
+
+
+def _use_this_checkout() -> None:
+    """Make ``import core`` mean ours; another package of that name may be installed or lie in the current folder."""
+    sys.path[:] = [str(ROOT), *(entry for entry in sys.path if entry != str(ROOT))]
+    import core
+
+    place = Path(core.__file__ or "").resolve().parent
+    if place != ROOT / "core":
+        sys.exit(
+            f"Espalier needs its own package “core” from {ROOT}, but Python found another one in {place}. "
+            "Remove it from PYTHONPATH, or start with a fresh environment: pip install uv && uv run python run_app.py"
+        )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from core.environment import configure
+    from dashboard import backend
+
+    configure(
+        workspace=options.workspace, data_root=options.data_root, device=options.device, models=tuple(options.models)
+    )
+    port = _free_port(options.host, options.port)
+    # From here on SIGTERM unwinds; Streamlit installs its own handlers as soon as it serves.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        runner = backend.start()
+        if runner.workspace.notice:
+            print(runner.workspace.notice, file=sys.stderr)
+        if options.demo:
+            from core.jobs.demo import seed_demo
+
+            threading.Thread(target=seed_demo, args=(runner,), name="espalier-demo", daemon=True).start()
+        print(f"Espalier: http://{_shown(options.host)}:{port}   workspace: {runner.workspace.folder}", flush=True)
+        print("Stop with Ctrl-C.", flush=True)
+        _run_streamlit(options, port)
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        backend.close()
+    return 0
+
+
+def _run_streamlit(options: argparse.Namespace, port: int) -> None:
+    from streamlit.web import bootstrap
+
+    from dashboard.theme import STREAMLIT_OPTIONS
+
+    flags = {**STREAMLIT_OPTIONS, **_server_options(options, port)}
+    bootstrap.load_config_options(flags)
+    bootstrap.run(str(ROOT / "dashboard" / "app.py"), False, [], flags)
+
+
+def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:
+    """What keeps the server private, quiet and quick (shared/ROBUSTNESS.md, "Server settings")."""
+    local = options.host in LOCAL_HOSTS
+    return {
+        "server.address": options.host,
+        "server.port": port,
+        "server.headless": not _wants_browser(options.browser),
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "server.maxUploadSize": UPLOAD_MB,
+        "server.enableXsrfProtection": True,
+        "server.enableCORS": True,
+        # Against DNS rebinding: a foreign page must not reach a local server under its own name.
+        **({"server.allowedHosts": list(LOCAL_HOSTS)} if local else {}),
+        "browser.serverAddress": _shown(options.host),
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": "false",
+        "client.toolbarMode": "minimal",
+        # A full garbage collection after every rerun would hold the interpreter: seconds, once torch is imported.
+        "runner.postScriptGC": False,
+        "runner.magicEnabled": False,
+        "global.developmentMode": False,
+        "logger.hideWelcomeMessage": True,
+    }
+
+
+def _wants_browser(choice: bool | None) -> bool:
+    if choice is not None:
+        return choice
+    has_screen = sys.platform in ("darwin", "win32") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    return has_screen and sys.stdout.isatty()
+
+
+def _shown(host: str) -> str:
+    return "localhost" if host in ("0.0.0.0", "::") else host
+
+
+def _free_port(host: str, wanted: int | None) -> int:
+    """The wanted port, or the first free one from 8501 on.
+
+    Raises:
+        StoreError: when the wanted port is taken or may not be used.
+    """
+    from core.errors import StoreError
+
+    for port in [wanted] if wanted is not None else range(DEFAULT_PORT, DEFAULT_PORT + 100):
+        problem = _bind_problem(host, port)
+        if problem is None:
+            return port
+    if wanted is not None:
+        raise StoreError(f"port {wanted} on {host} cannot be used ({problem}); choose another one with --port.")
+    raise StoreError(f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + 99} is free on {host}; choose one with --port.")
+
+
+def _bind_problem(host: str, port: int) -> str | None:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As the server itself does: a port whose last connection is just closing is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -62,6 +62,7 @@ class Runner:
             return self
         if self.mode == "process":
             self.workspace.lock.acquire()
+            self.workspace.log_to_file()
             for job in self._store.recover_jobs(new_owner=self._owner):
                 log.info("Job %s (%s) was interrupted by a stop of the server.", job.id, job.kind)
         self._running = True

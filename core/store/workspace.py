@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ..errors import StoreError
 from .artifacts import Artifacts
-from .connection import now
+from .connection import new_id, now
 from .database import Store
 from .files import file_errors, write_atomically
 from .lock import ServerLock
@@ -137,4 +137,6 @@ def _check_version(folder: Path) -> None:
 
 def _check_writable(folder: Path) -> None:
     # Asking for permission bits is not enough (read-only mounts, quotas): write.
-    write_atomically(folder / ".writable", b"")
+    probe = folder / f".probe-{new_id()}"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
