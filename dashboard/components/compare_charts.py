@@ -1,0 +1,174 @@
+"""The pictures of the Compare page: accuracy against cost with intervals, change per class, sparsity per layer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.components.charts import PALETTE, figure
+from dashboard.components.compare_data import pareto
+from dashboard.components.format import escape, short
+
+__all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
+
+_ROW_PX = 22
+
+
+@dataclass(frozen=True)
+class ScatterPoint:
+    """One variant in the plane of cost and score; scores as fractions, absent intervals as None."""
+
+    variant_id: str
+    name: str
+    dense: bool
+    cost: float
+    cost_low: float | None
+    cost_high: float | None
+    score: float
+    low: float | None
+    high: float | None
+    hover: str
+
+
+def scatter_figure(
+    points: Sequence[ScatterPoint], *, metric: str, cost_title: str, line: bool, cost_format: str = ""
+) -> go.Figure:
+    """Score against cost, both with interval bars; the Pareto line only when ``line`` says it means something."""
+    fig = figure(height=420)
+    if line and len(points) > 1:
+        front = pareto([(point.cost, point.score) for point in points])
+        fig.add_trace(
+            go.Scatter(
+                x=[points[i].cost for i in front],
+                y=[100 * points[i].score for i in front],
+                mode="lines",
+                line={"shape": "hv", "width": 1.5, "dash": "dot", "color": "#8a938e"},
+                hoverinfo="skip",
+                name="not beaten in both",
+            )
+        )
+    groups = [("dense", [p for p in points if p.dense]), ("variants", [p for p in points if not p.dense])]
+    for index, (name, members) in enumerate(groups):
+        if not members:
+            continue
+        colour = PALETTE[1 - index]
+        fig.add_trace(
+            go.Scatter(
+                x=[p.cost for p in members],
+                y=[100 * p.score for p in members],
+                mode="markers+text",
+                name=name,
+                text=[short(p.name, 22) for p in members],
+                textposition="top center",
+                marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
+                customdata=[[p.variant_id] for p in members],
+                hovertext=[p.hover for p in members],
+                hovertemplate="%{hovertext}<extra></extra>",
+                error_y=_bars(
+                    [100 * ((p.high if p.high is not None else p.score) - p.score) for p in members],
+                    [100 * (p.score - (p.low if p.low is not None else p.score)) for p in members],
+                    colour,
+                ),
+                error_x=_bars(
+                    [(p.cost_high if p.cost_high is not None else p.cost) - p.cost for p in members],
+                    [p.cost - (p.cost_low if p.cost_low is not None else p.cost) for p in members],
+                    colour,
+                ),
+            )
+        )
+    fig.update_xaxes(title=cost_title, rangemode="tozero", tickformat=cost_format)
+    fig.update_yaxes(title=f"{metric} on the test split, %")
+    fig.update_layout(
+        hovermode="closest", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None}
+    )
+    return fig
+
+
+def class_change_figure(change: pd.DataFrame, *, variant: str) -> go.Figure:
+    """Bars of the change per class in points: left of zero is worse than dense."""
+    rows = list(range(len(change)))
+    delta = change["change (points)"]
+    fig = figure(height=max(180, _ROW_PX * len(rows) + 80))
+    fig.add_trace(
+        go.Bar(
+            x=delta,
+            y=rows,
+            orientation="h",
+            marker={"color": [PALETTE[1] if value < 0 else PALETTE[0] for value in delta], "line": {"width": 0}},
+            customdata=list(
+                zip(map(escape, change["class"]), 100 * change["dense"], 100 * change["variant"], strict=True)
+            ),
+            hovertemplate="<b>%{customdata[0]}</b><br>dense %{customdata[1]:.1f} % → "
+            f"{escape(variant)} %{{customdata[2]:.1f}} %<br>%{{x:+.1f}} points<extra></extra>",
+            showlegend=False,
+        )
+    )
+    fig.add_vline(x=0, line={"width": 1, "color": "#8a938e"})
+    fig.update_yaxes(
+        tickmode="array",
+        tickvals=rows,
+        ticktext=[short(str(name), 22) for name in change["class"]],
+        range=[len(rows) - 0.5, -0.5],
+        showgrid=False,
+        automargin=True,
+    )
+    fig.update_xaxes(title="change against dense, points", side="top", zeroline=False)
+    fig.update_layout(bargap=0.3, dragmode=False, margin={"l": 8, "r": 12, "t": 52, "b": 8})
+    return fig
+
+
+def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
+    """What went where: sparsity of every layer, one bar colour per variant."""
+    names = list(dict.fromkeys(str(layer["name"]) for layers in variants.values() for layer in layers))
+    rows = {name: row for row, name in enumerate(names)}
+    fig = figure(height=max(180, (_ROW_PX + 6 * (len(variants) - 1)) * len(names) + 84))
+    for index, (variant, layers) in enumerate(variants.items()):
+        fig.add_trace(
+            go.Bar(
+                x=[100 * float(layer.get("sparsity") or 0.0) for layer in layers],
+                y=[rows[str(layer["name"])] for layer in layers],
+                orientation="h",
+                name=short(variant, 28),
+                marker={"color": PALETTE[index % len(PALETTE)], "line": {"width": 0}},
+                customdata=[
+                    [escape(str(layer["name"])), int(layer.get("removed") or 0), int(layer.get("size") or 0)]
+                    for layer in layers
+                ],
+                hovertemplate="<b>%{customdata[0]}</b><br>%{x:.1f} % removed (%{customdata[1]:,} of %{customdata[2]:,})"
+                "<extra></extra>",
+            )
+        )
+    fig.update_yaxes(
+        tickmode="array",
+        tickvals=list(rows.values()),
+        ticktext=[short(name, 34) for name in names],
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+        automargin=True,
+    )
+    fig.update_xaxes(title="removed, %", side="top", range=[0, 100])
+    fig.update_layout(
+        barmode="group",
+        bargap=0.25,
+        dragmode=False,
+        margin={"l": 8, "r": 12, "t": 76, "b": 8},
+        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "title": None},
+    )
+    return fig
+
+
+def _bars(plus: list[float], minus: list[float], colour: str) -> dict[str, Any]:
+    """Error bars; none at all when no member has an interval."""
+    if not any(plus) and not any(minus):
+        return {"visible": False}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": plus,
+        "arrayminus": minus,
+        "color": colour,
+        "thickness": 1.5,
+        "width": 4,
+    }

@@ -1,0 +1,126 @@
+"""The pictures of the Plan page: a bar per layer, and the schedule."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from core.pruning.plan import Plan
+from dashboard.components.charts import ACCENT, MUTED, PALETTE, WARNING, faded, figure
+from dashboard.components.format import escape, short
+from dashboard.components.plan_layers import weight_count
+
+__all__ = ["layer_bars", "schedule_figure"]
+
+_ROW_PX = 20
+_REMOVED = "rgba(138,147,142,0.28)"
+
+
+def layer_bars(
+    layers: Sequence[Mapping[str, Any]], plan: Plan, planned: Mapping[str, float], *, by_size: bool
+) -> go.Figure:
+    """Horizontal bars, first layer on top: what stays (solid) and what goes (pale).
+
+    ``by_size``: bars as long as the layer's number of weights; otherwise every bar is 100 % long.
+    """
+    names = [str(layer["name"]) for layer in layers]
+    sizes = [float(weight_count(layer)) if by_size else 100.0 for layer in layers]
+    sparsity = [planned.get(name, 0.0) for name in names]
+    groups = {
+        "allocated": [n not in plan.overrides and n not in plan.protected for n in names],
+        "fixed by you": [n in plan.overrides and n not in plan.protected for n in names],
+        "protected": [n in plan.protected for n in names],
+    }
+    colours = {"allocated": PALETTE[0], "fixed by you": PALETTE[1], "protected": PALETTE[2]}
+    fig = figure(height=max(160, _ROW_PX * len(layers) + 92))
+    rows = list(range(len(layers)))
+    for group, member in groups.items():
+        mine = [row for row in rows if member[row]]
+        if not mine:
+            continue
+        fig.add_trace(
+            go.Bar(
+                x=[sizes[row] * (1.0 - sparsity[row]) for row in mine],
+                y=mine,
+                orientation="h",
+                name=f"stays · {group}",
+                marker={"color": colours[group], "line": {"width": 0}},
+                customdata=[[escape(names[row]), 100 * sparsity[row], weight_count(layers[row])] for row in mine],
+                hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]:.1f} % of %{customdata[2]:,} weights removed"
+                f"<br>{group}<extra></extra>",
+            )
+        )
+    fig.add_trace(
+        go.Bar(
+            x=[size * share for size, share in zip(sizes, sparsity, strict=True)],
+            y=rows,
+            orientation="h",
+            name="removed",
+            marker={"color": _REMOVED, "line": {"width": 0}},
+            hoverinfo="skip",
+        )
+    )
+    fig.update_yaxes(
+        tickmode="array",
+        tickvals=rows,
+        ticktext=[short(name, 34) for name in names],
+        range=[len(rows) - 0.5, -0.5],
+        showgrid=False,
+        automargin=True,
+    )
+    fig.update_xaxes(title="weights" if by_size else "share of the layer's weights, %", side="top", rangemode="tozero")
+    fig.update_layout(
+        barmode="stack",
+        bargap=0.28,
+        dragmode=False,
+        margin={"l": 8, "r": 12, "t": 76, "b": 8},
+        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "title": None},
+    )
+    return fig
+
+
+def schedule_figure(
+    points: Sequence[tuple[float, float]],
+    marks: Sequence[tuple[float, float]],
+    *,
+    others: Mapping[str, Sequence[tuple[float, float]]],
+    label: str,
+) -> go.Figure:
+    """Sparsity over the course of a run. ``marks`` are the steps that the plan will take; ``others`` are thin lines."""
+    fig = figure(height=200, x_title="course of the run, %", y_title="removed, %")
+    for name, line in others.items():
+        fig.add_trace(
+            go.Scatter(
+                x=[100 * t for t, _ in line],
+                y=[100 * s for _, s in line],
+                mode="lines",
+                name=name,
+                line={"color": faded(MUTED, 0.55), "width": 1},
+                hovertemplate=f"{escape(name)}: %{{y:.1f}} %<extra></extra>",
+                showlegend=False,
+            )
+        )
+    fig.add_trace(
+        go.Scatter(
+            x=[100 * t for t, _ in points],
+            y=[100 * s for _, s in points],
+            mode="lines",
+            line={"color": ACCENT, "width": 2.5, "shape": "hv" if label == "one_shot" else "linear"},
+            hovertemplate="%{x:.0f} % of the run: %{y:.1f} % removed<extra></extra>",
+            showlegend=False,
+        )
+    )
+    fig.add_trace(
+        go.Scatter(
+            x=[100 * t for t, _ in marks],
+            y=[100 * s for _, s in marks],
+            mode="markers",
+            marker={"size": 9, "color": WARNING, "symbol": "diamond"},
+            hovertemplate=f"{escape(label)}: %{{y:.1f}} % removed<extra></extra>",
+            showlegend=False,
+        )
+    )
+    top = max([100 * s for _, s in marks], default=0.0)
+    fig.update_xaxes(range=[-2, 104], dtick=25)
+    fig.update_yaxes(range=[0, max(10.0, 1.12 * top)], nticks=5)
+    return fig

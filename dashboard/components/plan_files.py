@@ -1,0 +1,62 @@
+"""A plan as a file: download it, or read one that somebody made."""
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from core.errors import PlanError
+from core.pruning.plan import Plan
+from dashboard.components.plan_draft import DraftEditor, normalised
+
+__all__ = ["draw_files", "parse_plan_file"]
+
+MAX_BYTES = 1_000_000
+
+
+def parse_plan_file(body: bytes) -> Plan:
+    """A plan from the bytes of a JSON file; a job file with a ``plan`` inside is understood, too.
+
+    Raises:
+        PlanError: when the file is empty, too large, not JSON or not a plan; it says which.
+    """
+    if not body.strip():
+        raise PlanError("The file is empty; choose a plan that was saved as JSON.")
+    if len(body) > MAX_BYTES:
+        raise PlanError(f"A plan file is below 1 MB; this one has {len(body) / 1e6:.1f} MB.")
+    try:
+        content: Any = json.loads(body.decode("utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise PlanError("The file is not JSON; choose a plan that was saved with “Save plan”.") from None
+    if isinstance(content, dict) and isinstance(content.get("plan"), dict):
+        content = content["plan"]
+    if not isinstance(content, dict):
+        raise PlanError("The file holds no plan: a plan is a JSON object with fields like “sparsity” and “allocation”.")
+    return Plan.parse(content)
+
+
+def draw_files(editor: DraftEditor) -> None:
+    """The menu with both directions."""
+    with st.popover("File", icon=":material/file_save:"):
+        st.download_button(
+            "Save plan",
+            data=json.dumps(editor.plan.to_json(), indent=2),
+            file_name="plan.json",
+            mime="application/json",
+            on_click="ignore",
+            icon=":material/download:",
+            key="plan-save",
+        )
+        uploaded = st.file_uploader("Load a plan", type=["json"], key=f"plan-load-{editor.generation}")
+        if uploaded is None:
+            return
+        try:
+            loaded = normalised(parse_plan_file(uploaded.getvalue()))
+        except PlanError as error:
+            st.error(str(error))
+            return
+        if loaded == editor.plan:
+            st.caption("This is the plan you have.")
+        elif editor.edit(lambda _: loaded, redraw=True):
+            st.toast("Plan loaded. Undo brings the other one back.", icon=":material/check:")
+            st.rerun()

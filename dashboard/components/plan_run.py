@@ -1,0 +1,67 @@
+"""The end of the Plan page: a name, the button, and what became of it."""
+
+import streamlit as st
+
+from core.pruning.allocation import ALLOCATIONS
+from core.pruning.criteria import CRITERIA
+from core.pruning.plan import Plan
+from core.store.records import Job, JobState, Session
+from dashboard import state
+from dashboard.components.format import escape
+from dashboard.components.jobs import job_banner, latest_job, submit
+from dashboard.components.plan_draft import DraftEditor
+
+__all__ = ["default_name", "draw_run"]
+
+
+def default_name(plan: Plan) -> str:
+    """What a variant is called when nobody names it: ``LAMP 80 %``, ``Global 50 %, wanda``."""
+    allocation = ALLOCATIONS[plan.allocation].title if plan.allocation in ALLOCATIONS else plan.allocation
+    name = f"{allocation} {100 * plan.sparsity:g} %"
+    if plan.criterion != "magnitude":
+        title = CRITERIA[plan.criterion].title if plan.criterion in CRITERIA else plan.criterion
+        name += f", {title.split(' ')[0]}"
+    return name + (f", {len(plan.overrides)} fixed" if plan.overrides else "")
+
+
+def draw_run(editor: DraftEditor, session: Session, *, reason: str | None) -> None:
+    """Draw name and button; ``reason`` says why the plan cannot run as it stands."""
+    with st.container(border=True, key="plan-run"):
+        name = st.text_input(
+            "Name of the variant",
+            value=editor.plan.name,
+            placeholder=default_name(editor.plan),
+            max_chars=120,
+            key=f"plan-name-{editor.generation}",
+        )
+        editor.edit(lambda plan: plan.changed(name=name.strip()))
+        if editor.conflict:
+            reason = "Reload the plan first: it was changed elsewhere."
+        asked = st.button(
+            "Run this plan",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=reason is not None,
+            help=reason,
+            key="plan-run-button",
+            width="stretch",
+        )
+        if reason is not None:
+            st.caption(escape(reason, markdown=True))
+        if asked and reason is None:
+            plan = editor.plan
+            chosen = plan.name or default_name(plan)
+            submit("prune", {"plan": plan.to_json(), "name": chosen}, session=session, title=f"Prune: {chosen}")
+            st.toast("Queued. It runs in the background: you can go on.", icon=":material/check:")
+        last = latest_job(session.id, "prune")
+        if last is not None:
+            _draw_last(last)
+
+
+def _draw_last(job: Job) -> None:
+    if job.state is JobState.DONE:
+        st.success(f"**{escape(job.title, markdown=True)}** is done.", icon=":material/check_circle:")
+        state.link("compare", label="Compare it with the dense model", icon=":material/arrow_forward:")
+        return
+    job_banner(job, key="plan")
+    state.link("runs", label="See all runs", icon=":material/arrow_forward:")

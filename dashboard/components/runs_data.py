@@ -1,0 +1,113 @@
+"""What the Runs page says about a job: words for its state, times, and what can be done with it. Pure functions."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from core.store.records import Job, JobState
+from dashboard.components.format import ago, duration
+
+__all__ = [
+    "KIND_WORDS",
+    "STATE_WORDS",
+    "advice",
+    "continues",
+    "duration_s",
+    "page_of",
+    "split_live",
+    "summary_line",
+]
+
+KIND_WORDS = {
+    "open": "Open",
+    "sensitivity": "Sensitivity",
+    "prune": "Prune",
+    "measure": "Latency",
+    "export": "ONNX export",
+}
+
+# state → (word, badge colour of Streamlit)
+STATE_WORDS: dict[JobState, tuple[str, str]] = {
+    JobState.QUEUED: ("waiting", "gray"),
+    JobState.RUNNING: ("running", "blue"),
+    JobState.DONE: ("done", "green"),
+    JobState.FAILED: ("failed", "red"),
+    JobState.CANCELLED: ("cancelled", "gray"),
+    JobState.INTERRUPTED: ("interrupted", "orange"),
+}
+
+# Where a person finds what a finished job made.
+_RESULT_PAGES = {
+    "open": ("model", "See the model"),
+    "sensitivity": ("sensitivity", "See the sensitivity"),
+    "prune": ("compare", "Compare it"),
+    "measure": ("compare", "See the latencies"),
+    "export": ("compare", "Download the file"),
+}
+
+
+def page_of(job: Job) -> tuple[str, str] | None:
+    """URL path and link text of the page that shows the job's result, when there is one."""
+    return _RESULT_PAGES.get(job.kind) if job.state is JobState.DONE else None
+
+
+def continues(job: Job) -> bool:
+    """Whether submitting the job again goes on from what it has: true for sensitivity, which keeps its cells."""
+    return job.kind == "sensitivity" and job.state in (JobState.CANCELLED, JobState.INTERRUPTED, JobState.FAILED)
+
+
+def duration_s(job: Job, *, now: datetime | None = None) -> float | None:
+    """Seconds from start to end, or to now; never negative, even when the clock was set back."""
+    if job.started is None:
+        return None
+    end = job.finished or now or datetime.now(UTC)
+    return max(0.0, (end - job.started).total_seconds())
+
+
+def summary_line(job: Job, *, now: datetime | None = None, ahead: int = 0) -> str:
+    """One line under the title: where it stands, for how long, and how long it may take."""
+    parts: list[str] = []
+    if job.state is JobState.QUEUED:
+        parts.append("next in line" if ahead == 0 else f"{ahead} ahead in the queue")
+    elif job.state is JobState.RUNNING:
+        if job.message:
+            parts.append(job.message)
+        parts.append(f"for {duration(duration_s(job, now=now))}")
+        if job.eta_s is not None:
+            parts.append(f"about {duration(job.eta_s)} left")
+    else:
+        parts.append(f"started {ago(job.started or job.created, now=now)}")
+        if job.started is not None:
+            parts.append(f"took {duration(duration_s(job, now=now))}")
+    return " · ".join(parts)
+
+
+def advice(job: Job) -> str | None:
+    """What to do next about a job that did not finish. None for jobs that are fine."""
+    if job.state is JobState.INTERRUPTED:
+        if continues(job):
+            return "The server stopped while this ran. Resume goes on from the cells that were measured."
+        return "The server stopped while this ran. Resume starts it again with the same settings."
+    if job.state is JobState.CANCELLED:
+        return "You cancelled it. What it had measured is kept." if continues(job) else None
+    if job.state is not JobState.FAILED:
+        return None
+    text = (job.error or "").lower()
+    if "memory" in text:
+        return "Close other programs or choose a smaller batch size, then run it again."
+    if "disk" in text or "space" in text:
+        return "Free some disk space, then run it again."
+    return {
+        "open": "Check the model and the data on the Start page, then open them again.",
+        "sensitivity": "Run it again: cells that were measured are kept.",
+        "prune": "Change the plan and run it again, or run it again as it is if the cause is gone.",
+        "measure": "Run it again when the machine is quiet, or with fewer runtimes.",
+        "export": "Try another opset, or run it again.",
+    }.get(job.kind, "Run it again if the cause is gone.")
+
+
+def split_live(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Live jobs (running first, then in the order they wait) and ended ones (newest first)."""
+    running = [job for job in jobs if job.state is JobState.RUNNING]
+    queued = sorted((job for job in jobs if job.state is JobState.QUEUED), key=lambda job: job.created)
+    ended = sorted((job for job in jobs if not job.state.live), key=lambda job: job.created, reverse=True)
+    return [*running, *queued], ended

@@ -1,0 +1,192 @@
+"""The pictures of the Sensitivity page: heat-map of layers × sparsity, and the curves of chosen layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.components.charts import DASHES, PALETTE, SYMBOLS, faded, figure
+from dashboard.components.format import escape, short
+from dashboard.components.sensitivity_data import Quantity, curve, damage_matrix, levels_of
+
+__all__ = ["curves_figure", "heatmap_figure"]
+
+# From "nothing happens" to "this hurts": one hue, lightness strictly monotone, so that it also reads in grey.
+_LIGHT_SCALE = ["#eef3f0", "#f5dfae", "#f0b25f", "#d9743a", "#a93a35", "#611a3c"]
+_DARK_SCALE = ["#22302b", "#5b4326", "#93572c", "#cc7440", "#ee9f63", "#ffe3b0"]
+_ROW_PX = 20
+
+
+def heatmap_figure(
+    result: Mapping[str, Any],
+    layers: Sequence[str],
+    quantity: Quantity,
+    *,
+    metric: str,
+    overrides: Mapping[str, float],
+    dark: bool,
+) -> go.Figure:
+    """Layers (first on top) × sparsity. Every cell carries ``customdata = [layer, sparsity]`` for clicks.
+
+    Plotly does not report clicks on heat-maps to Streamlit, so invisible markers, one per cell, lie above it.
+    """
+    levels = levels_of(result)
+    z = damage_matrix(result, layers, quantity, levels=levels)
+    known = z[~np.isnan(z)]
+    top = 1.0 if result.get("estimated") else _nice_top(known, quantity)
+    columns = [f"{100 * level:g} %" for level in levels]
+    rows = [short(name, 34) for name in layers]
+    unit = (
+        "energy removed"
+        if result.get("estimated")
+        else f"{metric} lost, points"
+        if quantity == "score"
+        else "loss gained"
+    )
+    scale = _DARK_SCALE if dark else _LIGHT_SCALE
+    fig = figure(height=max(180, _ROW_PX * len(layers) + 96))
+    fig.add_trace(
+        go.Heatmap(
+            z=z,
+            x=columns,
+            y=list(range(len(layers))),
+            zmin=0.0,
+            zmax=top,
+            colorscale=[[i / (len(scale) - 1), colour] for i, colour in enumerate(scale)],
+            xgap=2,
+            ygap=2,
+            hoverinfo="skip",
+            colorbar={
+                "title": {"text": unit, "side": "right"},
+                "thickness": 12,
+                "outlinewidth": 0,
+                "ticksuffix": "",
+                "len": min(1.0, 320 / max(180, _ROW_PX * len(layers))),
+                "y": 1.0,
+                "yanchor": "top",
+            },
+        )
+    )
+    points = [(column, row) for row in range(len(layers)) for column in range(len(levels))]
+    fig.add_trace(
+        go.Scatter(
+            x=[columns[column] for column, _ in points],
+            y=[row for _, row in points],
+            mode="markers",
+            marker={"symbol": "square", "size": _ROW_PX - 4, "opacity": 0.0},
+            customdata=[[layers[row], levels[column]] for column, row in points],
+            text=[_hover(result, layers[row], levels[column], metric) for column, row in points],
+            hovertemplate="%{text}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    pinned = [(layer, overrides[name]) for layer, name in enumerate(layers) if name in overrides and levels]
+    if pinned:
+        ink = "#f4f1ea" if dark else "#15211c"
+        fig.add_trace(
+            go.Scatter(
+                x=[columns[int(np.argmin([abs(level - value) for level in levels]))] for _, value in pinned],
+                y=[row for row, _ in pinned],
+                mode="markers",
+                marker={"symbol": "square-open", "size": _ROW_PX - 5, "color": ink, "line": {"width": 2, "color": ink}},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    fig.update_xaxes(title="sparsity of this layer alone", side="top", type="category", showgrid=False, zeroline=False)
+    fig.update_yaxes(
+        tickmode="array",
+        tickvals=list(range(len(layers))),
+        ticktext=rows,
+        range=[len(layers) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+        automargin=True,
+    )
+    fig.update_layout(
+        hovermode="closest", clickmode="event+select", dragmode=False, margin={"l": 8, "r": 8, "t": 56, "b": 8}
+    )
+    return fig
+
+
+def curves_figure(
+    result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, *, metric: str, overrides: Mapping[str, float]
+) -> go.Figure:
+    """Curves with interval bands of the chosen layers; the dense model is the dotted line."""
+    fig = figure(height=340)
+    percent = quantity == "score"
+    factor = 100.0 if percent else 1.0
+    for index, layer in enumerate(layers):
+        line = curve(result, layer, quantity)
+        if line is None:
+            continue
+        colour = PALETTE[index % len(PALETTE)]
+        x = [100.0 * value for value in line.sparsity]
+        fig.add_trace(
+            go.Scatter(
+                x=[*x, *reversed(x)],
+                y=[factor * v for v in line.high] + [factor * v for v in reversed(line.low)],
+                fill="toself",
+                fillcolor=faded(colour, 0.16),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=layer,
+            )
+        )
+        fig.add_trace(
+            go.Scatter(
+                x=x,
+                y=[factor * v for v in line.y],
+                mode="lines+markers",
+                name=short(layer, 34),
+                legendgroup=layer,
+                line={"width": 2, "color": colour, "dash": DASHES[index % len(DASHES)]},
+                marker={"size": 7, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
+                customdata=[[factor * low, factor * high] for low, high in zip(line.low, line.high, strict=True)],
+                hovertemplate=(
+                    f"{escape(layer)}<br>%{{x:.0f}} % removed<br>%{{y:.2f}}{' %' if percent else ''} "
+                    "[%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>"
+                ),
+            )
+        )
+        if layer in overrides:
+            fig.add_vline(x=100.0 * overrides[layer], line={"color": colour, "width": 1, "dash": "dash"})
+    dense = (result.get("dense") or {}).get("score") if percent else 0.0
+    if dense is not None:
+        fig.add_hline(y=factor * dense, line={"width": 1, "dash": "dot", "color": "#8a938e"})
+    fig.update_xaxes(title="sparsity of this layer alone, %", range=[-2, 100], dtick=20)
+    gained = "energy removed" if result.get("estimated") else "loss gained"
+    fig.update_yaxes(title=f"{metric}, %" if percent else gained)
+    fig.update_layout(hovermode="closest", showlegend=True)
+    return fig
+
+
+def _nice_top(known: np.ndarray, quantity: Quantity) -> float:
+    """Upper end of the colour scale: the 98th percentile, but never so small that noise looks like damage."""
+    least = 2.0 if quantity == "score" else 0.05
+    return least if known.size == 0 else float(max(least, np.quantile(known, 0.98)))
+
+
+def _hover(result: Mapping[str, Any], layer: str, level: float, metric: str) -> str:
+    head = f"<b>{escape(short(layer, 34))}</b> · {100 * level:g} % removed"
+    cells = (result.get("layers") or {}).get(layer, ())
+    cell = next((cell for cell in cells if abs(cell["sparsity"] - level) < 1e-6), None)
+    if cell is None:
+        return f"{head}<br>not measured yet"
+    lines = [head]
+    if cell.get("score") is not None:
+        interval = ""
+        if cell.get("low") is not None and cell.get("high") is not None:
+            interval = f" [{100 * cell['low']:.1f}, {100 * cell['high']:.1f}]"
+        lines.append(f"{metric} {100 * cell['score']:.1f} %{interval}")
+    if result.get("estimated"):
+        lines.append(f"{100 * cell['dloss']:.1f} % of the layer's energy Σw² removed")
+    elif cell.get("dloss") is not None:
+        error = f" ± {1.96 * cell['dloss_se']:.3f}" if cell.get("dloss_se") is not None else ""
+        lines.append(f"loss {cell['dloss']:+.3f}{error}")
+    n = cell.get("n", result.get("n"))
+    lines.append("estimated from the weights only" if result.get("estimated") else f"measured on {n} images")
+    lines.append("click to pin it into the plan")
+    return "<br>".join(lines)
