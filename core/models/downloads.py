@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import urlparse
 
 from ..errors import ModelError
 from ..progress import SILENT, Progress
@@ -54,7 +55,7 @@ def fetch(url: str, target: Path, *, progress: Progress = SILENT) -> Path:
     if not reachable(url):
         raise ModelError(
             f"The weights {target.name} are not on this machine and cannot be downloaded: no connection to "
-            f"{urllib.request.urlparse(url).hostname}. Put the file into {target.parent}, choose random weights, "
+            f"{urlparse(url).hostname}. Put the file into {target.parent}, choose random weights, "
             "or open a checkpoint."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,9 @@ def fetch(url: str, target: Path, *, progress: Progress = SILENT) -> Path:
             raise ModelError(f"The download of {target.name} is incomplete or damaged. Try again.")
         os.replace(temporary, target)
     except (OSError, HTTPException) as error:
-        raise ModelError(f"The download of {target.name} broke off: {error}. Try again, or open a checkpoint.") from None
+        raise ModelError(
+            f"The download of {target.name} broke off: {error}. Try again, or open a checkpoint."
+        ) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
     return target

@@ -43,9 +43,12 @@ def resolve_model(
         source, name = _find(spec_or_name)
         usual = next(kind for kind in MODEL_SOURCES[source].weights(name) if kind != "checkpoint")
         spec = ModelSpec(source=source, name=name, weights=usual)
-    changes = {"num_classes": num_classes, "input_shape": input_shape, "weights": weights}
-    if checkpoint is not None:
-        changes |= {"checkpoint": str(checkpoint)}
+    changes = {
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "num_classes": num_classes,
+        "input_shape": input_shape,
+        "weights": weights,
+    }
     spec = spec.changed(**{key: value for key, value in changes.items() if value is not None})
     if spec.checkpoint is not None and spec.weights != "checkpoint":
         if weights is not None:

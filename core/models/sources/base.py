@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from ..checkpoints import Checkpoint
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "BuiltModel", "ModelSource", "MODEL_SOURCES", "choose_weights", "finish", "seeded"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "MODEL_SOURCES",
+    "BuiltModel",
+    "ModelSource",
+    "choose_weights",
+    "finish",
+    "seeded",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -129,7 +129,9 @@ def _published(
         other = _architecture(spec.name, num_classes, shape)
     wanted = other.state_dict()
     same = {name: value for name, value in module.state_dict().items() if name in wanted}
-    other.load_state_dict({name: value for name, value in same.items() if value.shape == wanted[name].shape}, strict=False)
+    other.load_state_dict(
+        {name: value for name, value in same.items() if value.shape == wanted[name].shape}, strict=False
+    )
     for flag in ("transform_input",):  # GoogLeNet and Inception renormalise their input for published weights
         if hasattr(module, flag):
             setattr(other, flag, getattr(module, flag))
