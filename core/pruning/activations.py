@@ -45,14 +45,14 @@ def conv_input_energy(x: Tensor, module: nn.Module) -> Tensor:
     spans = [conv.dilation[a] * (conv.kernel_size[a] - 1) + 1 for a in range(dims)]
     steps = [(squared.shape[1 + a] - spans[a]) // conv.stride[a] for a in range(dims)]  # output positions − 1
     energy = squared.new_empty((squared.shape[0], *conv.kernel_size))
-    offset: tuple[Any, ...]
     for offset in product(*(range(k) for k in conv.kernel_size)):
         starts = [o * d for o, d in zip(offset, conv.dilation, strict=True)]
-        window: tuple[Any, ...] = tuple(
+        window: list[Any] = [
             slice(start, start + step * stride + 1, stride)
             for start, step, stride in zip(starts, steps, conv.stride, strict=True)
-        )
-        energy[(slice(None), *offset)] = squared[(slice(None), *window)].flatten(1).sum(1)
+        ]
+        place: list[Any] = [slice(None), *offset]
+        energy[tuple(place)] = squared[(slice(None), *window)].flatten(1).sum(1)
     return energy.reshape(conv.groups, squared.shape[0] // conv.groups, *conv.kernel_size)
 
 
