@@ -7,9 +7,10 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..errors import DataError
 from ..progress import Progress
@@ -69,7 +70,7 @@ def fetch_archive(archive: Archive, members: Mapping[str, Path], *, progress: Pr
                     content = None
                 if content is None:
                     raise DataError(f"{archive.title} must hold “{name}”; the downloaded archive does not.")
-                _write(target, iter(lambda file=content: file.read(BLOCK_BYTES), b""))  # type: ignore[misc]
+                _write(target, _blocks(content))
 
 
 def fetch_gzip(archive: Archive, target: Path, *, progress: Progress) -> None:
@@ -82,7 +83,7 @@ def fetch_gzip(archive: Archive, target: Path, *, progress: Progress) -> None:
         packed = Path(scratch) / "archive.gz"
         fetch(archive, packed, progress=progress)
         with gzip.open(packed) as content:
-            _write(target, iter(lambda: content.read(BLOCK_BYTES), b""))
+            _write(target, _blocks(content))
 
 
 def _fetch_one(url: str, target: Path, archive: Archive, progress: Progress) -> None:
@@ -96,6 +97,11 @@ def _fetch_one(url: str, target: Path, archive: Archive, progress: Progress) -> 
             file.write(block)
             done += len(block)
             progress.update(done, max(total, done), f"Downloading {archive.title}: {done / 1e6:.0f} MB")
+
+
+def _blocks(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    while block := file.read(BLOCK_BYTES):
+        yield block
 
 
 def _write(target: Path, blocks: Iterable[bytes]) -> None:

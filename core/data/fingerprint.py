@@ -21,8 +21,7 @@ def fingerprint(data: RawData, *, mean: tuple[float, ...], std: tuple[float, ...
     digest = hashlib.sha256()
     header = [data.task, data.class_names, mean, std, data.ignore_index, data.augmentation]
     digest.update(json.dumps(header, ensure_ascii=True).encode())
-    for name in ("train", "select", "test"):
-        split = getattr(data, name)
+    for name, split in data.splits.items():
         digest.update(f"{name} {split.images.shape} {split.targets.shape}".encode())
         if isinstance(split.images, LazyImages):
             for done, path in enumerate(split.images.paths):
@@ -43,7 +42,7 @@ def refined(identity: str, change: object) -> str:
 
 
 def _update(digest: "hashlib._Hash", array: np.ndarray, progress: Progress) -> None:
-    flat = memoryview(np.ascontiguousarray(array)).cast("B")
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     for start in range(0, len(flat), BLOCK_BYTES):
         progress.check()
         digest.update(flat[start : start + BLOCK_BYTES])

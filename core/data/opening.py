@@ -1,7 +1,10 @@
 """From a specification, or a name, to Splits."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import DataError
 from ..progress import SILENT, Progress
@@ -54,12 +57,13 @@ def resolve_spec(spec: DataSpec, source: DataSource, *, progress: Progress = SIL
         if spec.download and source.can_download and not source.matches(folder):
             source.download(folder, progress=progress)
     else:
-        folder = _found(source, base)
-        if folder is None:
+        found = _found(source, base)
+        if found is None:
             if not (spec.download and source.can_download):
                 raise DataError(_missing(source, base))
-            folder = base / source.key if base is not None and _writable(base) else cache_folder(source.key)
-            source.download(folder, progress=progress)
+            found = base / source.key if base is not None and _writable(base) else cache_folder(source.key)
+            source.download(found, progress=progress)
+        folder = found
     if not folder.is_dir():
         raise DataError(f"{source.title} must lie in a folder; there is none at {folder}.")
     if base is not None and (folder == base or base in folder.parents):
@@ -73,8 +77,6 @@ def _found(source: DataSource, base: Path | None) -> Path | None:
 
 
 def _writable(folder: Path) -> bool:
-    import os
-
     return os.access(folder, os.W_OK)
 
 
@@ -89,7 +91,7 @@ def _as_splits(data: RawData, spec: DataSpec, progress: Progress) -> "Splits":
 
     from .splits import Split, Splits
 
-    _, channels, height, width = data.train.images.shape
+    _, channels, height, width = data.splits["train"].images.shape
     mean, std = spec.mean or data.mean, spec.std or data.std
     _check_normalisation(mean, std, channels)
     _check_parts(data)
@@ -98,7 +100,7 @@ def _as_splits(data: RawData, spec: DataSpec, progress: Progress) -> "Splits":
     def wrap(part: RawSplit) -> Split:
         images = part.images
         return Split(
-            images=images if not hasattr(images, "dtype") else torch.from_numpy(images),
+            images=torch.from_numpy(images) if isinstance(images, np.ndarray) else images,
             targets=torch.from_numpy(part.targets),
             mean=mean,
             std=std,
@@ -106,9 +108,9 @@ def _as_splits(data: RawData, spec: DataSpec, progress: Progress) -> "Splits":
         )
 
     return Splits(
-        train=wrap(data.train),
-        select=wrap(data.select),
-        test=wrap(data.test),
+        train=wrap(data.splits["train"]),
+        select=wrap(data.splits["select"]),
+        test=wrap(data.splits["test"]),
         task=data.task,
         class_names=data.class_names,
         mean=mean,
@@ -137,8 +139,8 @@ def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channe
 
 
 def _check_parts(data: RawData) -> None:
-    for name in ("train", "select", "test"):
-        if len(getattr(data, name)) == 0:
+    for name, split in data.splits.items():
+        if len(split) == 0:
             raise DataError(f"Every split must have examples; {name} has none.")
     if len(data.class_names) < 2:
         raise DataError(

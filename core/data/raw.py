@@ -1,6 +1,6 @@
 """What a data source returns: plain numpy arrays, divided into three splits. Knows no torch, so sources start fast."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import DataError
 from ..models.specs import Task
 
-__all__ = ["Augmentation", "LazyImages", "RawData", "RawSplit", "decoding_threads"]
+__all__ = ["SPLIT_NAMES", "Augmentation", "LazyImages", "RawData", "RawSplit", "decoding_threads"]
 
+SPLIT_NAMES = ("train", "select", "test")
 Augmentation = Literal["none", "shift", "flip", "shift_flip"]
 
 
@@ -69,7 +70,7 @@ class RawSplit:
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """A data set as its source read it: three disjoint splits and what belongs to them.
+    """A data set as its source read it: three disjoint splits (train, select, test) and what belongs to them.
 
     ``mean`` and ``std`` are the data set's usual normalisation, per channel, on a scale of 0 to 1.
     ``augmentation`` says what training may do to an image without changing its label.
@@ -77,11 +78,13 @@ class RawData:
 
     task: Task
     class_names: tuple[str, ...]
-    train: RawSplit
-    select: RawSplit
-    test: RawSplit
+    splits: Mapping[str, RawSplit]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmentation: Augmentation = "none"
     ignore_index: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if tuple(self.splits) != SPLIT_NAMES:
+            raise DataError(f"The splits must be {', '.join(SPLIT_NAMES)} in this order; got {', '.join(self.splits)}.")

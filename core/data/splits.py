@@ -19,13 +19,12 @@ from .augment import augment_batch
 from .division import limited_indices
 from .fingerprint import refined
 from .fitting import fit_images, fit_masks, fitted_normalisation
-from .raw import Augmentation, LazyImages
+from .raw import SPLIT_NAMES, Augmentation, LazyImages
 from .specs import DataSpec
 
 __all__ = ["Split", "SplitName", "Splits"]
 
 SplitName = Literal["train", "select", "test"]
-SPLIT_NAMES: tuple[SplitName, ...] = ("train", "select", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,15 +179,18 @@ class Splits:
                 f"Images are resized from {self.input_shape[1]}×{self.input_shape[2]} to {height}×{width} "
                 "(height × width), the size of the model's input."
             )
-        normalisation = {
-            "mean": fitted_normalisation(self.mean, channels),
-            "std": fitted_normalisation(self.std, channels),
-        }
-        parts = {name: replace(self.split(name), fit=wanted, **normalisation) for name in SPLIT_NAMES}
+        mean, std = fitted_normalisation(self.mean, channels), fitted_normalisation(self.std, channels)
+
+        def fitted(part: Split) -> Split:
+            return replace(part, fit=wanted, mean=mean, std=std)
+
         return replace(
             self,
-            **parts,
-            **normalisation,
+            train=fitted(self.train),
+            select=fitted(self.select),
+            test=fitted(self.test),
+            mean=mean,
+            std=std,
             input_shape=wanted,
             fingerprint=refined(self.fingerprint, wanted),
             notes=tuple(notes),

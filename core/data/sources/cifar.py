@@ -112,12 +112,11 @@ class _Cifar(DataSource):
             np.concatenate([part.images for part in parts[:-1]]), np.concatenate([part.targets for part in parts[:-1]])
         )
         train, select = carve_select(joined, fraction=spec.select_fraction, seed=spec.seed)
+        whole = {"train": train, "select": select, "test": parts[-1]}
         return RawData(
             task="classification",
             class_names=self._class_names(place),
-            train=limited(train, spec.limit),
-            select=limited(select, spec.limit),
-            test=limited(parts[-1], spec.limit),
+            splits={name: limited(part, spec.limit) for name, part in whole.items()},
             mean=self.mean,
             std=self.std,
             augmentation="shift_flip",

@@ -59,7 +59,7 @@ class Digits(DataSource):
         return RawData(
             task="classification",
             class_names=tuple("0123456789"),
-            **parts,
+            splits=parts,
             mean=DIGITS_MEAN,
             std=DIGITS_STD,
             augmentation="shift",

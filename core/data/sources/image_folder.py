@@ -75,7 +75,7 @@ class ImageFolder(DataSource):
         return RawData(
             task="classification",
             class_names=class_names,
-            **splits,
+            splits=splits,
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
             augmentation="shift_flip",

@@ -79,12 +79,11 @@ class _Idx(DataSource):
         train, select = carve_select(self._examples(place, "train"), fraction=spec.select_fraction, seed=spec.seed)
         progress.check()
         progress.update(1, 2, f"Reading {self.title}")
+        whole = {"train": train, "select": select, "test": self._examples(place, "t10k")}
         return RawData(
             task="classification",
             class_names=self.class_names,
-            train=limited(train, spec.limit),
-            select=limited(select, spec.limit),
-            test=limited(self._examples(place, "t10k"), spec.limit),
+            splits={name: limited(part, spec.limit) for name, part in whole.items()},
             mean=self.mean,
             std=self.std,
             augmentation=self.augmentation,

@@ -52,7 +52,7 @@ class Scenes(DataSource):
         return RawData(
             task="segmentation",
             class_names=CLASS_NAMES,
-            **parts,
+            splits=parts,
             mean=SCENES_MEAN,
             std=SCENES_STD,
         )

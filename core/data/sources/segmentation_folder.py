@@ -86,7 +86,7 @@ class SegmentationFolder(DataSource):
         return RawData(
             task="segmentation",
             class_names=classes.names,
-            **splits,
+            splits=splits,
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
             augmentation="flip",
