@@ -68,7 +68,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """The small numbers as JSON: n, metric, score, low, high, loss (None if unknown), per_class, split, warnings."""
+        """The small numbers: n, metric, score, low, high, loss (None if unknown), per_class, split, warnings."""
         return {
             "n": self.n,
             "metric": self.metric,

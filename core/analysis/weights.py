@@ -143,14 +143,15 @@ def _table(ascending: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def weight_statistics(model: "TracedModel") -> dict[str, LayerWeights]:
     """Statistics of every prunable layer of a traced model, in execution order. The only function here with torch."""
     return {
-        name: layer_weights(name, module.weight.detach().float().cpu().numpy())  # type: ignore[union-attr,operator]
+        name: layer_weights(name, module.weight.detach().float().cpu().numpy())
         for name, module in model.prunable().items()
     }
 
 
 def save_weight_statistics(statistics: Mapping[str, LayerWeights], path: Path | str) -> None:
     """Write statistics to one compressed npz file, without pickle."""
-    index, arrays = [], {}
+    index: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
     for number, layer in enumerate(statistics.values()):
         index.append(
             {
