@@ -169,6 +169,7 @@ def _check_crc(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], label: 
     for member in members:
         if member.CRC == 0 and member.file_size:
             unchecked = True
+            member.CRC = None  # type: ignore[assignment]  # zipfile then reads it without comparing
             continue
         try:
             with archive.open(member) as part:

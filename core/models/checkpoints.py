@@ -6,6 +6,7 @@ its head was trained for, ``fit_checkpoint`` puts the tensors into a module or s
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,10 @@ def _read_torch(file: CheckpointFile) -> Any:
             f"The checkpoint {file.label} holds a whole pickled model, which is code and is never run here. {_RECIPE}"
         )
     try:
-        return torch.load(file.path, map_location="cpu", weights_only=True)
+        # An open file, because torch would judge a path by its extension.
+        with warnings.catch_warnings(), file.path.open("rb") as stream:
+            warnings.simplefilter("ignore", UserWarning)  # on sparse and quantized tensors, which are refused below
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = [name for name in file.names if not name.startswith(("torch.", "collections.", "_codecs."))]
         if not code:
