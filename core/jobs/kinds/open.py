@@ -1,0 +1,183 @@
+"""Open a model and data in a session: trace, describe, fit, measure the dense model."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...data.specs import DataSpec
+from ...errors import DataError, ModelError, StoreError
+from ...models.specs import ModelSpec
+from ...progress import Progress
+from ...store import Dataset, Model, Session, Variant
+from . import JobContext, job_kind
+
+if TYPE_CHECKING:
+    from ...data.splits import Splits
+    from ...models.traced import TracedModel
+
+_STEPS = 6
+
+
+@job_kind("open")
+def open_session_parts(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Open a model, data or both; with both in the session, evaluate the dense model as its first variant.
+
+    Payload: ``model`` (ModelSpec as JSON, or None), ``data`` (DataSpec as JSON, or None); what is None stays as the
+    session has it. Result: ``model_id``, ``data_id``, ``dense_variant_id`` (None while a part is missing), ``notes``.
+    """
+    from .. import loading
+
+    store = context.workspace.store
+    if context.session_id is None:
+        raise StoreError("Opening needs a session; create one first.")
+    session = store.get_session(context.session_id)
+    model_spec = ModelSpec.parse(payload["model"], error=ModelError) if payload.get("model") else None
+    data_spec = DataSpec.parse(payload["data"], error=DataError) if payload.get("data") else None
+    if model_spec is None and data_spec is None:
+        raise StoreError("Choose a model or data to open.")
+
+    model: TracedModel | None = None
+    model_row: Model | None = None
+    if model_spec is not None:
+        model, model_row = _open_model(model_spec, context)
+    elif session.model_id is not None:
+        model_row = store.get_model(session.model_id)
+        model = loading.load_model(context.workspace, model_row.artifact)
+
+    splits: Splits | None = None
+    data_row: Dataset | None = None
+    if data_spec is not None or (session.data_id is not None and model_spec is not None):
+        spec = data_spec or DataSpec.parse(store.get_dataset(session.data_id or "").spec, error=DataError)
+        splits, data_row = _open_data(spec, model, context)
+
+    _check_unmixed(session, store.variants(session.id), model_row, data_row)
+    if model_row is not None:
+        store.set_session_model(session.id, model_row.id)
+    if data_row is not None:
+        store.set_session_data(session.id, data_row.id)
+    notes = list(splits.notes) if splits is not None else []
+    dense: Variant | None = None
+    if model is not None and model_row is not None and splits is not None and data_row is not None:
+        dense, more = _dense_variant(model, splits, model_row, data_row, context)
+        notes += more
+    return {
+        "model_id": model_row.id if model_row else None,
+        "data_id": data_row.id if data_row else None,
+        "dense_variant_id": dense.id if dense else None,
+        "notes": notes,
+    }
+
+
+def _open_model(spec: ModelSpec, context: JobContext) -> tuple["TracedModel", Model]:
+    from ...analysis.describe import describe_model
+    from ...analysis.weights import save_weight_statistics, weight_statistics
+    from ...models.opening import open_model
+    from .. import loading
+
+    progress = context.progress
+    progress.update(0, _STEPS, "Building and tracing the model")
+    model = open_model(spec, progress=_Checking(progress))
+    progress.update(1, _STEPS, "Describing the layers")
+    description = describe_model(model)
+    artifacts = context.workspace.artifacts
+    with tempfile.TemporaryDirectory(prefix="espalier-") as name:
+        folder = Path(name)
+        statistics = folder / "weights.npz"
+        save_weight_statistics(weight_statistics(model), statistics)
+        model.save(folder / "model")
+        progress.check()
+        row = context.workspace.store.add_model(
+            id=model.fingerprint(),
+            name=spec.name,
+            spec=spec.to_json(),
+            description=description,
+            artifact=artifacts.put_folder(folder / "model"),
+            weights_artifact=artifacts.put_file(statistics),
+        )
+    loading.keep_model(row.artifact, model)
+    return model, row
+
+
+def _open_data(spec: DataSpec, model: "TracedModel | None", context: JobContext) -> tuple["Splits", Dataset]:
+    from .. import loading
+    from ..matching import open_fitting_data
+
+    context.progress.update(2, _STEPS, "Reading the data")
+    splits = open_fitting_data(spec, model, progress=_Checking(context.progress))
+    loading.keep_data(splits)
+    description = splits.describe()
+    row = context.workspace.store.add_dataset(
+        id=splits.fingerprint,
+        name=str(description.get("name") or spec.source),
+        spec=splits.spec.to_json(),
+        description=description,
+    )
+    return splits, row
+
+
+def _check_unmixed(session: Session, variants: list[Variant], model: Model | None, data: Dataset | None) -> None:
+    """A session compares variants of one model on the same data; another model or other data need another session."""
+    model_id = model.id if model else session.model_id
+    data_id = data.id if data else session.data_id
+    if any(variant.model_id != model_id or variant.data_id != data_id for variant in variants):
+        raise StoreError(
+            "This session already has variants of another model or of other data; open the new ones in a new session."
+        )
+
+
+def _dense_variant(
+    model: "TracedModel", splits: "Splits", model_row: Model, data_row: Dataset, context: JobContext
+) -> tuple[Variant, list[str]]:
+    from ..measuring import measured_variant
+
+    store = context.workspace.store
+    for variant in store.variants(context.session_id or ""):
+        if variant.plan is None:
+            return variant, []
+    context.progress.update(3, _STEPS, "Evaluating the dense model")
+    measured = measured_variant(model, splits, workspace=context.workspace, progress=_Checking(context.progress))
+    layers = [
+        {"name": layer["name"], "size": layer["size"], "removed": 0, "sparsity": 0.0, "energy_removed": 0.0}
+        for layer in _prunable(model)
+    ]
+    context.progress.update(_STEPS, _STEPS, "Storing")
+    variant = store.add_variant(
+        session_id=context.session_id or "",
+        name="dense",
+        model_id=model_row.id,
+        data_id=data_row.id,
+        job_id=context.job_id,
+        artifact=model_row.artifact,
+        layers=layers,
+        **measured,
+    )
+    return variant, _chance_note(measured["metrics"]["test"], splits)
+
+
+def _prunable(model: "TracedModel") -> list[dict[str, Any]]:
+    return [{"name": name, "size": module.weight.numel()} for name, module in model.prunable().items()]
+
+
+def _chance_note(test: Mapping[str, Any], splits: "Splits") -> list[str]:
+    """Accuracy at chance is more often a wrong normalisation or class order than a bad model."""
+    chance = 1.0 / splits.num_classes
+    if test["metric"] == "accuracy" and test["score"] is not None and (test["low"] or 0.0) <= chance:
+        return [
+            f"The dense model is at chance on the test images ({test['score']:.1%}, chance {chance:.1%}): are its "
+            "weights trained, and are normalisation and class order those it was trained with?"
+        ]
+    return []
+
+
+class _Checking(Progress):
+    """Passes on cancelling and waiting, not the inner steps' own counts: one bar runs over all steps."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer = outer
+
+    def update(self, done: float, total: float, message: str = "") -> None:
+        self._outer.check()
+
+    def check(self) -> None:
+        self._outer.check()

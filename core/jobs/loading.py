@@ -1,0 +1,124 @@
+"""Models and data from the store, as jobs need them. The last ones stay in memory, so that the next job is quick."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..data.specs import DataSpec
+from ..environment import device_choice
+from ..errors import DataError, EspalierError
+from ..progress import SILENT, Progress
+from ..store import Dataset, Session, Variant, Workspace
+from .matching import viewed
+
+if TYPE_CHECKING:
+    from ..data.splits import Splits
+    from ..models.traced import TracedModel
+
+__all__ = ["dense_variant", "device", "keep_data", "keep_model", "load_data", "load_model", "session_parts"]
+
+T = TypeVar("T")
+_KEPT = 2
+
+
+class _Recent(Generic[T]):
+    """The last few values by key."""
+
+    def __init__(self, size: int = _KEPT) -> None:
+        self._size = size
+        self._values: OrderedDict[str, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, key: str, value: T) -> T:
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return value
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        return self.put(key, make())
+
+
+_models: "_Recent[TracedModel]" = _Recent()
+_data: "_Recent[Splits]" = _Recent()
+
+
+def load_model(workspace: Workspace, artifact: str) -> "TracedModel":
+    """The model saved in this artifact, on the chosen device. Shared between jobs: clone it before changing it."""
+    from ..models.traced import TracedModel
+
+    return _models.get(artifact, lambda: _on_device(TracedModel.load(workspace.artifacts.path(artifact))))
+
+
+def keep_model(artifact: str, model: "TracedModel") -> None:
+    """Remember a model that was just saved."""
+    _models.put(artifact, _on_device(model))
+
+
+def load_data(dataset: Dataset, *, progress: Progress = SILENT) -> "Splits":
+    """The data of this row, read again from where they lie.
+
+    Raises:
+        DataError: when they are gone or are no longer the same.
+    """
+
+    def read() -> "Splits":
+        from ..data.opening import open_data
+
+        splits = viewed(
+            open_data(DataSpec.parse(dataset.spec, error=DataError), progress=progress), dataset.description
+        )
+        if splits.fingerprint != dataset.id:
+            raise DataError(
+                f"The data “{dataset.name}” have changed since they were opened; results would not be comparable. "
+                "Open them again in a new session."
+            )
+        return splits
+
+    return _data.get(dataset.id, read)
+
+
+def keep_data(splits: "Splits") -> None:
+    """Remember data that were just read."""
+    _data.put(splits.fingerprint, splits)
+
+
+def session_parts(workspace: Workspace, session_id: str | None) -> tuple[Session, Variant]:
+    """The session and its dense variant.
+
+    Raises:
+        EspalierError: when the job has no session, or model and data were not opened in it yet.
+    """
+    if session_id is None:
+        raise EspalierError("This job belongs to a session; create one and open a model and data in it first.")
+    session = workspace.store.get_session(session_id)
+    return session, dense_variant(workspace, session)
+
+
+def dense_variant(workspace: Workspace, session: Session) -> Variant:
+    """The variant without a plan; EspalierError when model and data were not opened yet."""
+    for variant in workspace.store.variants(session.id):
+        if variant.plan is None:
+            return variant
+    raise EspalierError("Open a model and data in this session first.")
+
+
+def device() -> str:
+    """The device for jobs: the chosen one; "auto" takes a CUDA device when there is one."""
+    chosen = device_choice()
+    if chosen != "auto":
+        return chosen
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _on_device(model: Any) -> Any:
+    return model.to(device())
