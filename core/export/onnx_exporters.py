@@ -1,9 +1,9 @@
 """PyTorch's two ONNX exporters behind one function, quiet, and failing in words.
 
 The TorchScript exporter comes first: over seven torchvision networks on a 2-core machine it took 0.6–5.5 s of CPU where
-the newer one (``dynamo=True``) took 8–42 s, and ONNX Runtime ran both files equally fast (0.98–1.04×; a ViT with fused
-attention 1.18× slower). The newer one is asked when the first fails to export or to agree with PyTorch, and when a model
-is too large for one file.
+the newer one (``dynamo=True``) took 8–42 s, and ONNX Runtime ran both files equally fast (0.96–1.0×; a ViT with fused
+attention 1.18× slower). The newer one is asked when the first fails to export or to agree with PyTorch, and when a
+model is too large for one file.
 """
 
 import logging

@@ -1,0 +1,40 @@
+"""What a latency runtime must offer, and the registry of all of them."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ...registry import Registry
+
+if TYPE_CHECKING:
+    from ...models.traced import TracedModel
+
+__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime"]
+
+
+class LatencyRuntime(Protocol):
+    """A program that runs a trained network. The first line of its docstring is what people read."""
+
+    title: str
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be used here and what to do about it, or None when it can."""
+
+    def prepare(self, model: "TracedModel", folder: Path) -> Any:
+        """Turn a model into what ``open`` needs, once; files go into ``folder``, which outlives the measurement.
+
+        Raises:
+            EspalierError: when this runtime cannot run this model.
+        """
+
+    def threads(self, count: int) -> AbstractContextManager[None]:
+        """Settings of the whole process for as long as models run with ``count`` threads; put back afterwards."""
+
+    def open(self, prepared: Any, images: np.ndarray, *, threads: int) -> Callable[[], object]:
+        """A function that runs the model once on ``images`` (float32 [N, C, H, W]) and waits for the answer."""
+
+
+LATENCY_RUNTIMES: Registry[type[LatencyRuntime]] = Registry("latency runtime")
