@@ -1,0 +1,106 @@
+"""Espalier's backend, usable as a library. Knows no screen.
+
+>>> import core
+>>> model = core.open_model("digits_resnet")                       # doctest: +SKIP
+>>> data = core.fit_data(core.open_data("digits"), model)          # doctest: +SKIP
+>>> result = core.prune(model, data, core.Plan(sparsity=0.8))      # doctest: +SKIP
+
+Names are imported when they are first used, so that ``import core`` is quick and imports no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .analysis.cost import count_macs, count_parameters, layer_table
+    from .analysis.evaluation import Evaluation, evaluate
+    from .analysis.latency import LatencySettings, measure_latency
+    from .analysis.sensitivity import SensitivitySettings, measure_sensitivity
+    from .analysis.statistics import PairedComparison
+    from .analysis.statistics import compare_paired as compare
+    from .analysis.weights import weight_statistics
+    from .data.opening import open_data
+    from .data.specs import DataSpec
+    from .export.onnx_file import OnnxSettings, export_onnx
+    from .export.sizes import file_sizes as sizes
+    from .jobs.matching import fit_data
+    from .jobs.runner import Runner
+    from .methods import prune
+    from .models.capture import trace
+    from .models.opening import open_model
+    from .models.specs import ModelSpec
+    from .models.traced import TracedModel
+    from .pruning.plan import Plan
+    from .store.workspace import Workspace
+
+# Public name → module, and the name there where it differs.
+_PUBLIC = {
+    "DataSpec": ".data.specs",
+    "Evaluation": ".analysis.evaluation",
+    "LatencySettings": ".analysis.latency",
+    "ModelSpec": ".models.specs",
+    "OnnxSettings": ".export.onnx_file",
+    "PairedComparison": ".analysis.statistics",
+    "Plan": ".pruning.plan",
+    "Runner": ".jobs.runner",
+    "SensitivitySettings": ".analysis.sensitivity",
+    "TracedModel": ".models.traced",
+    "Workspace": ".store.workspace",
+    "compare": ".analysis.statistics:compare_paired",
+    "count_macs": ".analysis.cost",
+    "count_parameters": ".analysis.cost",
+    "evaluate": ".analysis.evaluation",
+    "export_onnx": ".export.onnx_file",
+    "fit_data": ".jobs.matching",
+    "layer_table": ".analysis.cost",
+    "measure_latency": ".analysis.latency",
+    "measure_sensitivity": ".analysis.sensitivity",
+    "open_data": ".data.opening",
+    "open_model": ".models.opening",
+    "prune": ".methods",
+    "sizes": ".export.sizes:file_sizes",
+    "trace": ".models.capture",
+    "weight_statistics": ".analysis.weights",
+}
+
+__all__ = [
+    "DataSpec",
+    "Evaluation",
+    "LatencySettings",
+    "ModelSpec",
+    "OnnxSettings",
+    "PairedComparison",
+    "Plan",
+    "Runner",
+    "SensitivitySettings",
+    "TracedModel",
+    "Workspace",
+    "compare",
+    "count_macs",
+    "count_parameters",
+    "evaluate",
+    "export_onnx",
+    "fit_data",
+    "layer_table",
+    "measure_latency",
+    "measure_sensitivity",
+    "open_data",
+    "open_model",
+    "prune",
+    "sizes",
+    "trace",
+    "weight_statistics",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, original = _PUBLIC[name].partition(":")
+    value = getattr(importlib.import_module(module, __name__), original or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -156,7 +156,7 @@ def _dense_variant(
 
 
 def _prunable(model: "TracedModel") -> list[dict[str, Any]]:
-    return [{"name": name, "size": module.weight.numel()} for name, module in model.prunable().items()]
+    return [{"name": name, "size": module.get_parameter("weight").numel()} for name, module in model.prunable().items()]
 
 
 def _chance_note(test: Mapping[str, Any], splits: "Splits") -> list[str]:
