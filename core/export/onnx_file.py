@@ -4,18 +4,17 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import onnx
-from pydantic import Field
 from torch import Tensor, fx
 
 from ..errors import ExportError
 from ..progress import SILENT, Progress
-from ..settings import Settings
 from .onnx_exporters import EXPORTERS, main_output_graph, write_onnx
 from .onnx_labels import labels_of, read_metadata, version, write_labels
 from .onnx_parity import compare_with_pytorch, parity_images
+from .onnx_settings import DEFAULT_OPSET, SUPPORTED_OPSETS, OnnxSettings
 
 if TYPE_CHECKING:
     from ..data.splits import Splits
@@ -23,26 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_OPSET", "SUPPORTED_OPSETS", "OnnxSettings", "export_onnx", "read_metadata"]
 
-SUPPORTED_OPSETS: Final = tuple(range(13, 21))
-DEFAULT_OPSET: Final = 17
-"""Has LayerNormalization, and is read by ONNX Runtime since 1.12 and by current TensorRT and OpenVINO."""
 SINGLE_FILE_BYTES = 1_500_000_000
 """Above this, tensors lie beside the graph: a single file ends at protobuf's 2 GB."""
-
-
-class OnnxSettings(Settings):
-    """How a model is exported to ONNX, and how thoroughly the file is checked."""
-
-    opset: int = Field(
-        default=DEFAULT_OPSET,
-        ge=SUPPORTED_OPSETS[0],
-        le=SUPPORTED_OPSETS[-1],
-        title="Opset",
-        description="Version of ONNX's operators. Older ones are read by more programs.",
-    )
-    dynamic_batch: bool = Field(default=True, title="Any batch size", description="Otherwise one image at a time.")
-    check: bool = Field(default=True, title="Check the file", description="ONNX's checker, and ONNX Runtime's answers.")
-    images: int = Field(default=64, ge=10, le=10_000, title="Images compared with PyTorch")
 
 
 def export_onnx(
