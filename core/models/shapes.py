@@ -1,0 +1,80 @@
+"""One walk over the graph that gives every tensor's shape, on the meta device: no memory, no arithmetic."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+from torch.overrides import TorchFunctionMode
+
+from .traced import TracedModel, main_output
+
+__all__ = ["Walk", "output_shape", "walk"]
+
+Walk = dict[fx.Node, Any]
+"""Value of each node: tensors are on the meta device (shape and dtype, no data); sizes are integers."""
+
+
+class _Twins(TorchFunctionMode):
+    """Replaces every real tensor in a call by a twin without data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._twins: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = {key: self._twin(value) for key, value in (kwargs or {}).items()}
+        return func(*(self._twin(value) for value in args), **kwargs)
+
+    def _twin(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            twins = [self._twin(item) for item in value]
+            return twins if isinstance(value, list) else tuple(twins)
+        if not isinstance(value, Tensor) or value.device.type == "meta":
+            return value
+        known = self._twins.get(id(value))
+        if known is None or known[0] is not value:
+            known = self._twins[id(value)] = (value, value.detach().to("meta"))
+        return known[1]
+
+
+def walk(model: TracedModel, *, batch: int = 1) -> Walk:
+    """Run the graph in eval mode on meta tensors of ``batch`` images and keep every node's value."""
+    module = model.graph_module
+    values: Walk = {}
+    training = {child: child.training for child in module.modules()}
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    module.eval()
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), _Twins():
+            warnings.simplefilter("ignore")
+            for node in module.graph.nodes:
+                values[node] = _value(module, node, values, (batch, *model.input_shape), dtype)
+    finally:
+        for child, mode in training.items():
+            child.training = mode
+    return values
+
+
+def _value(module: nn.Module, node: fx.Node, values: Walk, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
+    if node.op == "placeholder":
+        return torch.empty(shape, device="meta", dtype=dtype)
+    if node.op == "get_attr":
+        path, _, leaf = str(node.target).rpartition(".")
+        return getattr(module.get_submodule(path), leaf).detach().to("meta")
+    args = map_arg(node.args, lambda used: values[used])
+    kwargs = map_arg(node.kwargs, lambda used: values[used])
+    if node.op == "call_module":
+        layer = module.get_submodule(str(node.target))
+        return type(layer).forward(layer, *args, **kwargs)
+    if node.op == "output":
+        return args[0]
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def output_shape(model: TracedModel) -> tuple[int, ...]:
+    """Shape of the main output for one image: ``(1, classes)`` or ``(1, classes, H, W)``."""
+    values = walk(model)
+    output = next(node for node in model.graph_module.graph.nodes if node.op == "output")
+    return tuple(main_output(values[output]).shape)
