@@ -26,7 +26,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """One measured latency of one variant; ``ratio`` is the speed-up over the reference (above 1 is faster)."""
+    """One measured latency of one variant; ``ratio`` is the speed-up over the reference (above 1 is faster).
+
+    ``verdict`` is the measurement's own: reference, faster, slower, or "no difference shown" within the noise.
+    """
 
     variant: str
     runtime: str
@@ -39,6 +42,7 @@ class LatencyRow:
     ratio_low: float | None
     ratio_high: float | None
     pairs: int
+    verdict: str
     reference: bool
     busy: bool
 
@@ -148,6 +152,7 @@ def latency_rows(variant: Variant, measurements: Sequence[Measurement]) -> list[
                 ratio_low=item.get("ratio_low"),
                 ratio_high=item.get("ratio_high"),
                 pairs=int(item.get("pairs", 0)),
+                verdict=str(item.get("verdict", "")),
                 reference=variant.plan is None,
                 busy=busy,
             )

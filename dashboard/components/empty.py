@@ -50,7 +50,10 @@ def require_model() -> tuple[Session, Model]:
     if job is None:
         empty("No model in this session", "Open one on the Start page.", action="Open a model", url="start")
     else:
+        st.title(escape(session.name, markdown=True), anchor=False)
         job_banner(job)
-        if not job.state.live:
+        if job.state.live:
+            st.caption("You may leave this page or close it: the work goes on, and this address brings you back.")
+        else:
             state.link("start", label="Choose another model or data set", icon=":material/arrow_forward:")
     return st.stop()

@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 from core.errors import EspalierError
 from core.settings import Settings
 
+from .format import escape
+
 __all__ = ["settings_form"]
 
 S = TypeVar("S", bound=Settings)
@@ -46,7 +48,7 @@ def settings_form(
     try:
         return kind.parse(entered)
     except EspalierError as error:
-        st.error(str(error))
+        st.error(escape(error, markdown=True))
         return None
 
 

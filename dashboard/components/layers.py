@@ -46,16 +46,16 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
     if not shown["plan"].any():
         shown = shown.drop(columns=["plan"])
     columns = {
-        "layer": st.column_config.TextColumn("Layer", width="medium", pinned=True),
-        "type": st.column_config.TextColumn("Type", width=90),
-        "output": st.column_config.TextColumn("Output", width=105, help="Shape of the output of one example"),
-        "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=95),
-        "macs": st.column_config.NumberColumn("MACs", format="compact", width=80, help="For one example"),
+        "layer": st.column_config.TextColumn("Layer", width=150),
+        "type": st.column_config.TextColumn("Type", width=70),
+        "output": st.column_config.TextColumn("Output", width=100, help="Shape of the output of one example"),
+        "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=85),
+        "macs": st.column_config.NumberColumn("MACs", format="compact", width=65, help="For one example"),
         "time": st.column_config.ProgressColumn(
-            "Time", format="percent", min_value=0, max_value=float(shown.get("time", pd.Series([1.0])).max() or 1.0),
+            "Time", format="percent", width=95, min_value=0, max_value=float(shown.get("time", pd.Series([1.0])).max() or 1.0),
             help="Share of the measured time of one forward pass in PyTorch",
         ),
-        "plan": st.column_config.TextColumn("Plan", width=85, help="What the draft plan fixes for this layer"),
+        "plan": st.column_config.TextColumn("Plan", width=75, help="What the draft plan fixes for this layer"),
     }  # fmt: skip
     alt = f"{len(frame)} layers with type, output shape, parameters and multiply–accumulates."
     position = select_row(

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.store.records import Session
+from core.store.records import Job, Session
 from dashboard import backend, state
 from dashboard.catalogue import catalogue
 
@@ -58,6 +58,10 @@ def _indicator(session_id: str, seen: tuple[str, ...]) -> None:
     job = live[-1]
     more = f" (+{len(live) - 1})" if len(live) > 1 else ""
     st.html(
-        f'<div class="esp-strip" role="status" title="{escape(job_line(job))}">'
-        f'<span class="esp-live"></span>{escape(short(job.title, 30))} · {escape(short(job_line(job), 34))}{more}</div>'
+        f'<div class="esp-strip esp-work" role="status" title="{escape(job.title)}: {escape(job_line(job))}">'
+        f'<span class="esp-live"></span><span>{escape(job.title)}{_done(job)}{more}</span></div>'
     )
+
+
+def _done(job: Job) -> str:
+    return f" · {100 * min(job.done / job.total, 1):.0f} %" if job.state.live and job.total > 0 else ""

@@ -13,6 +13,7 @@ from core.errors import EspalierError, ModelError
 from core.models.sources import MODEL_SOURCES
 from core.models.specs import ModelSpec, Weights
 from dashboard.opening import CHECKPOINT_SUFFIXES, begin, checkpoints_below, keep_upload
+from sample_models import SAMPLES
 
 from .format import escape, short, size
 
@@ -31,6 +32,8 @@ _WEIGHTS_TITLES: dict[str, str] = {
     "random": "Random (untrained)",
 }
 _TYPED = "Another folder …"
+_FIRST_SOURCE = "cifar"
+_USUAL_DATA = {"cifar": "cifar10", "sample": "digits"}
 
 
 def open_form() -> None:
@@ -41,7 +44,7 @@ def open_form() -> None:
         model = _model()
     with right:
         st.subheader("Data", anchor=False)
-        data = _data()
+        data = _data(_usual_data(model))
     problem = model if isinstance(model, str) else data if isinstance(data, str) else None
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         clicked = st.button(
@@ -55,7 +58,7 @@ def open_form() -> None:
             if upload is not None:
                 spec = spec.changed(checkpoint=str(keep_upload(upload.name, upload.getvalue())))
         except EspalierError as error:
-            st.error(str(error))
+            st.error(escape(error, markdown=True))
             return
         begin(spec, data, name=f"{spec.name} · {data.root or data.source}")
 
@@ -66,8 +69,9 @@ def _model() -> tuple[ModelSpec, UploadedFile | None] | str:
     source = st.segmented_control(
         "Source",
         sources,
-        default=sources[0],
+        default=_FIRST_SOURCE if _FIRST_SOURCE in sources else sources[0],
         required=True,
+        wrap=True,
         format_func=lambda key: _SOURCE_TITLES.get(key, key),
         key="open-source",
     )
@@ -88,6 +92,7 @@ def _model() -> tuple[ModelSpec, UploadedFile | None] | str:
         offered,
         default=offered[0],
         required=True,
+        wrap=True,
         format_func=lambda kind: _WEIGHTS_TITLES.get(kind, kind),
         key=f"open-weights-{source}-{name}",
     )
@@ -147,10 +152,26 @@ def _checkpoint() -> tuple[UploadedFile | None, Path | None]:
     )
 
 
-def _data() -> DataSpec | str:
+def _usual_data(model: tuple[ModelSpec, UploadedFile | None] | str) -> str:
+    """The kind of data that a model was most likely made for; where nothing is known, the one that needs no files."""
+    if isinstance(model, str):
+        return _USUAL_DATA.get(str(st.session_state.get("open-source")), "digits")
+    spec = model[0]
+    if spec.source == "sample" and spec.name in SAMPLES:
+        return SAMPLES[spec.name].data
+    return _USUAL_DATA.get(spec.source, "digits")
+
+
+def _data(usual: str) -> DataSpec | str:
     """The data set as chosen; or, as a sentence, what is missing."""
     sources = list(DATA_SOURCES)
-    source = st.selectbox("Kind", sources, format_func=lambda key: DATA_SOURCES[key].title, key="open-data-source")
+    source = st.selectbox(
+        "Kind",
+        sources,
+        index=sources.index(usual) if usual in sources else 0,
+        format_func=lambda key: DATA_SOURCES[key].title,
+        key=f"open-data-source-{usual}",
+    )
     kind = DATA_SOURCES[source]
     st.caption(escape(DATA_SOURCES.summary(source), markdown=True))
     root, download = None, False

@@ -1,5 +1,6 @@
-"""What the draft would do, drawn at once: estimated score with its basis, counts, bytes, MACs, and what not to expect."""
+"""What the draft would do, drawn at once: estimated score and its basis, counts, bytes, MACs, what not to expect."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class Preview:
 
 
 def usable_sensitivity(session: Session, plan: Plan) -> Sensitivity | None:
-    """The measurement that an estimate rests on: complete before partial, the plan's criterion first, then the newest."""
+    """The measurement that an estimate rests on: complete ones first, then the plan's criterion, then the newest."""
     if not session.model_id or not session.data_id:
         return None
     known = backend.store().sensitivities(session.model_id, session.data_id)
@@ -54,12 +55,16 @@ def preview_of(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Pre
 
 
 def estimated_bytes(totals: Mapping[str, Any], dense_sizes: Mapping[str, Any]) -> int | None:
-    """Size of the compressed sparse file: one bit per parameter, and each kept value at the rate the dense file packs."""
-    dense, packed = dense_sizes.get("dense_bytes"), dense_sizes.get("sparse_bytes")
-    if not dense or not packed or not totals.get("parameters"):
+    """Size of the compressed sparse file: the entropy of which weights stay, and each kept value at the dense rate.
+
+    None without the sizes of the dense model's real files.
+    """
+    dense, packed, parameters = (dense_sizes.get("dense_bytes"), dense_sizes.get("sparse_bytes"), totals["parameters"])
+    if not dense or not packed or not parameters:
         return None
-    rate = min(1.0, packed / dense)
-    return round(totals["parameters"] / 8 + 4.0 * rate * totals["nonzero_parameters"])
+    kept = totals["nonzero_parameters"] / parameters
+    entropy = -sum(share * math.log2(share) for share in (kept, 1.0 - kept) if share > 0.0)
+    return round(parameters * entropy / 8.0 + packed * kept)
 
 
 def draw_estimate(

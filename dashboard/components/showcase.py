@@ -111,7 +111,10 @@ def _scatter(case: Showcase) -> None:
     setting = next(iter(latencies.values())).setting if latencies else ""
     cost_title = f"median latency, ms ({setting})" if latencies else "compressed file, kB"
     figure = scatter_figure(points, metric=metric, cost_title=cost_title, line=False)
-    figure.update_layout(height=340)
+    figure.update_layout(height=360)
+    # Variants of similar cost stand above one another: labels beside the interval bars, in the free half, by turns.
+    figure.update_traces(textposition="middle right", cliponaxis=False, selector={"mode": "markers+text"})
+    figure.update_xaxes(range=[0, 1.35 * max(point.cost_high or point.cost for point in points)])
     said = "; ".join(f"{short(point.name, 30)} {percent(point.score)}" for point in points)
     draw(figure, key="showcase-scatter", alt=f"{metric} against {cost_title}: {said}.")
 
@@ -125,7 +128,7 @@ def _slider(case: Showcase) -> None:
     try:
         answer = preview(plan, stored.weight_statistics(case.model), case.model.description, curves)
     except EspalierError as error:
-        st.warning(str(error))
+        st.warning(escape(error, markdown=True))
         return
     totals, estimate = answer["totals"], answer["estimate"]
     kept = number_html(

@@ -1,0 +1,105 @@
+"""The export card: settings, the job, the checks that were made, and the file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.export.onnx_settings import OnnxSettings
+from core.store.records import Measurement, Session
+from dashboard import backend
+from dashboard.components.compare_data import Row
+from dashboard.components.format import escape, percent, size
+from dashboard.components.forms import settings_form
+from dashboard.components.jobs import job_banner, latest_job, submit
+
+__all__ = ["checks_of", "draw_export"]
+
+
+def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
+    """(passed, sentence) of every check of an export; None where a check was not asked for."""
+    n, sizes = result.get("n"), result.get("batch_sizes") or []
+    difference, tolerance, agreement = (result.get(k) for k in ("max_abs_difference", "tolerance", "top1_agreement"))
+    close = None if difference is None else difference <= tolerance if tolerance is not None else bool(result["passed"])
+    checker = result.get("checker")
+    allowed = "" if tolerance is None else f", {tolerance:.1e} allowed"
+    compared = agreement is not None
+    return [
+        (None if checker is None else bool(checker), "ONNX checker"),
+        (
+            close,
+            "difference to PyTorch not measured"
+            if difference is None
+            else f"differs from PyTorch by at most {difference:.1e}{allowed}",
+        ),
+        (
+            agreement >= 1.0 if compared else None,
+            f"same top-1 on {percent(agreement)} of {n} images" if compared else "top-1 not compared",
+        ),
+        (
+            True if sizes and compared else None,
+            f"runs at batch sizes {', '.join(map(str, sizes))}" if sizes else "batch sizes not tried",
+        ),
+    ]
+
+
+def draw_export(row: Row, session: Session, newest: Measurement | None) -> None:
+    """The card of one variant."""
+    with st.container(border=True, key="export-card"):
+        st.markdown(f"**ONNX file of {escape(row.variant.name, markdown=True)}**")
+        job = latest_job(session.id, "export")
+        if job is not None and job.state.live:
+            job_banner(job, key="export")
+        if newest is not None:
+            _result(newest)
+        with st.expander("Settings", expanded=False, icon=":material/tune:"):
+            settings = settings_form(OnnxSettings, key="export-settings")
+        asked = st.button(
+            "Export ONNX" if newest is None else "Export again",
+            type="primary" if newest is None else "secondary",
+            icon=":material/output:",
+            disabled=settings is None,
+            key="export-start",
+        )
+        if asked and settings is not None:
+            payload = {"variant_id": row.variant.id, "settings": settings.to_json()}
+            submit("export", payload, session=session, title=f"ONNX: {row.variant.name}")
+            st.rerun()
+        if job is not None and not job.state.live and job.payload.get("variant_id") == row.variant.id:
+            job_banner(job, key="export-ended")
+
+
+def _result(newest: Measurement) -> None:
+    result = newest.result
+    for passed, sentence in checks_of(result):
+        mark, word = {True: (":material/check_circle:", "pass"), False: (":material/cancel:", "fail")}.get(
+            passed, (":material/remove:", "not checked")
+        )
+        colour = {True: "green", False: "red"}.get(passed, "gray")
+        st.markdown(f":{colour}[{mark} **{word}**] {escape(sentence, markdown=True)}")
+    for problem in result.get("problems") or ():
+        st.error(escape(problem, markdown=True))
+    artifact = str(result.get("artifact") or "")
+    if not artifact:
+        return
+    artifacts, name = backend.workspace().artifacts, str(result.get("filename") or "model.onnx")
+    place = artifacts.path(artifact)
+    if place.is_dir():
+        st.info(f"The tensors lie beside the graph because the model is large. The files are in `{place}`.")
+        return
+    st.download_button(
+        f"Download {name}",
+        data=lambda: artifacts.read_bytes(artifact),
+        file_name=name,
+        mime="application/octet-stream",
+        icon=":material/download:",
+        type="primary",
+        on_click="ignore",
+        key="export-download",
+    )
+    st.caption(
+        escape(
+            f"{size(result.get('size_bytes'))} · opset {result.get('opset')} · plan and scores are written inside",
+            markdown=True,
+        )
+    )

@@ -1,0 +1,79 @@
+"""Measuring latency from the Compare page: which variants, which settings; the job; what it says of the machine."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.analysis.latency import LatencySettings
+from core.analysis.runtimes import LATENCY_RUNTIMES
+from core.store.records import Measurement, Session
+from dashboard.components.compare_data import Row
+from dashboard.components.format import ago, escape, short
+from dashboard.components.forms import settings_form
+from dashboard.components.jobs import job_banner, latest_job, submit
+
+__all__ = ["draw_latency"]
+
+
+def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | None) -> None:
+    """The form, the running job, and the words that belong to the newest measurement."""
+    st.subheader("Latency")
+    job = latest_job(session.id, "measure")
+    if job is not None and job.state.live:
+        job_banner(job, key="latency")
+        st.caption("Nothing else computes meanwhile. Leave the machine alone for honest numbers.")
+        return
+    if newest is not None:
+        _machine(newest)
+    with st.expander("Measure latency", expanded=newest is None, icon=":material/timer:"):
+        by_id = {row.variant.id: row for row in rows}
+        chosen = st.multiselect(
+            "Variants",
+            list(by_id),
+            default=list(by_id)[:6],
+            format_func=lambda key: short(by_id[key].variant.name, 40),
+            key="latency-variants",
+            help="The dense model is always measured beside them: ratios are taken pair by pair.",
+        )
+        runtimes = st.multiselect(
+            "Runtimes",
+            list(LATENCY_RUNTIMES),
+            default=[name for name in LatencySettings().runtimes if name in LATENCY_RUNTIMES],
+            format_func=lambda name: LATENCY_RUNTIMES[name].title,
+            key="latency-runtimes",
+        )
+        start = LatencySettings(runtimes=tuple(runtimes)) if runtimes else LatencySettings()
+        settings = settings_form(LatencySettings, key="latency-settings", value=start, exclude=("runtimes",))
+        dense = [row.variant.id for row in rows if row.dense]
+        wanted = [*dense, *(key for key in chosen if key not in dense)]
+        reason = None if len(wanted) > len(dense) else "Choose at least one variant besides the dense model."
+        if not runtimes:
+            reason = "Choose at least one runtime."
+        if st.button(
+            "Measure",
+            type="primary",
+            icon=":material/timer:",
+            disabled=settings is None or reason is not None,
+            help=reason,
+            key="latency-start",
+        ):
+            assert settings is not None
+            payload = {"variant_ids": wanted, "settings": settings.to_json()}
+            submit("measure", payload, session=session, title=f"Latency of {len(wanted)} variants")
+            st.rerun()
+    if job is not None:
+        job_banner(job, key="latency-ended")
+
+
+def _machine(newest: Measurement) -> None:
+    machine = newest.result.get("machine") or {}
+    facts = [str(machine[key]) for key in ("cpu", "system") if machine.get(key)]
+    st.caption(escape(" · ".join([f"Newest measurement {ago(newest.created)}", *facts]), markdown=True))
+    sentence = newest.result.get("sentence")
+    if newest.result.get("busy"):
+        st.warning(
+            escape(sentence or "The machine was busy while measuring: repeat it when it is quiet.", markdown=True),
+            icon=":material/warning:",
+        )
+    elif sentence:
+        st.caption(escape(sentence, markdown=True))

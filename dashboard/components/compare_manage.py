@@ -1,0 +1,41 @@
+"""Rename a variant, or delete it after a second question."""
+
+import streamlit as st
+
+from core.errors import StoreError
+from core.store.records import Variant
+from dashboard import backend
+from dashboard.components.format import escape
+
+__all__ = ["draw_manage"]
+
+
+def draw_manage(variant: Variant) -> None:
+    """The menu of one variant."""
+    with st.popover("Rename or delete", icon=":material/edit:"):
+        name = st.text_input("Name", value=variant.name, max_chars=120, key=f"rename-{variant.id}")
+        if st.button("Rename", key=f"rename-go-{variant.id}", disabled=not name.strip() or name == variant.name):
+            backend.store().rename_variant(variant.id, name)
+            st.rerun()
+        if variant.plan is None:
+            st.caption("The dense model is what every variant is compared with: it stays.")
+        elif st.button("Delete …", icon=":material/delete:", key=f"delete-{variant.id}"):
+            _confirm(variant)
+
+
+@st.dialog("Delete this variant?", icon=":material/delete:")
+def _confirm(variant: Variant) -> None:
+    st.markdown(
+        f"**{escape(variant.name, markdown=True)}** and its measurements will be gone. "
+        "Its plan can be run again from the Runs page."
+    )
+    with st.container(horizontal=True):
+        if st.button("Delete it", type="primary", key=f"delete-yes-{variant.id}"):
+            try:
+                backend.store().delete_variant(variant.id)
+            except StoreError as error:
+                st.error(str(error))
+                return
+            st.rerun()
+        if st.button("Keep it", key=f"delete-no-{variant.id}"):
+            st.rerun()

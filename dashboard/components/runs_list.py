@@ -1,0 +1,96 @@
+"""One run as a card: what it is, where it stands, what can be done about it, and why it failed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.store.records import Job, JobState
+from dashboard import backend, state
+from dashboard.components.format import count, escape, percent, short
+from dashboard.components.runs_data import KIND_WORDS, STATE_WORDS, advice, continues, page_of, summary_line
+
+__all__ = ["draw_ended", "draw_live", "partial_words"]
+
+
+def draw_live(job: Job) -> None:
+    """A queued or running job with its progress and a way to stop it."""
+    with st.container(border=True, key=f"run-{job.id}"):
+        _title(job)
+        if job.state is JobState.RUNNING:
+            fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
+            st.progress(fraction, text=f"{100 * fraction:.0f} %" if job.total > 0 else "starting")
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            ahead = backend.store().queue_position(job.id) if job.state is JobState.QUEUED else 0
+            st.caption(escape(summary_line(job, ahead=ahead), markdown=True))
+            if st.button("Cancel", icon=":material/stop:", key=f"run-cancel-{job.id}"):
+                backend.runner().cancel(job.id)
+                st.toast("Stopping at the next safe point.")
+        _partial(job)
+
+
+def draw_ended(job: Job) -> None:
+    """A job that has ended: how, and the next action."""
+    with st.container(border=True, key=f"run-{job.id}"):
+        left, right = st.columns([5, 2], vertical_alignment="center")
+        with left:
+            _title(job)
+            st.caption(escape(summary_line(job), markdown=True))
+        with right, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+            target = page_of(job)
+            if target is not None:
+                state.link(target[0], label=target[1], icon=":material/arrow_forward:")
+            _again(job)
+        if job.state is JobState.FAILED:
+            st.error(escape(job.error or "No reason was recorded.", markdown=True), icon=":material/error:")
+        next_step = advice(job)
+        if next_step:
+            st.caption(escape(next_step, markdown=True))
+        if job.state is not JobState.DONE:
+            _partial(job)
+        if job.traceback:
+            with st.expander("Technical details"):
+                st.code(job.traceback, language=None)
+
+
+def _title(job: Job) -> None:
+    word, colour = STATE_WORDS[job.state]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(word, color=colour)  # type: ignore[arg-type]
+        kind = KIND_WORDS.get(job.kind, job.kind)
+        title = short(job.title or kind, 70)
+        prefix = "" if title.lower().startswith(kind.lower()) else f"{kind}: "
+        st.markdown(f"**{escape(prefix + title, markdown=True)}**", width="content")
+
+
+def _again(job: Job) -> None:
+    """Run it again with the same payload, or resume it."""
+    if job.state is JobState.INTERRUPTED or continues(job):
+        label, icon = "Resume", ":material/play_arrow:"
+    else:
+        label, icon = "Run again", ":material/replay:"
+    if st.button(label, icon=icon, key=f"run-again-{job.id}"):
+        backend.runner().submit(job.kind, job.payload, session_id=job.session_id, title=job.title)
+        st.rerun(scope="app")
+
+
+def _partial(job: Job) -> None:
+    """What the job has found so far; kept when it fails."""
+    words = partial_words(job.kind, backend.store().partial(job.id) or {})
+    if words:
+        st.caption(escape(words, markdown=True))
+
+
+def partial_words(kind: str, partial: Mapping[str, Any]) -> str:
+    """A partial result in one line; empty when there is none worth a line."""
+    if kind == "sensitivity" and partial.get("layers"):
+        cells = sum(len(points) for points in partial["layers"].values())
+        touched = sum(1 for points in partial["layers"].values() if points)
+        return f"So far: {count(cells)} cells in {touched} layers. The Sensitivity page shows them."
+    if kind == "measure":
+        rows = partial.get("rows") or [
+            row for part in partial.values() if isinstance(part, Mapping) for row in part.get("rows", ())
+        ]
+        return f"So far: {len(rows)} latencies." if rows else ""
+    score = partial.get("score")
+    return f"So far: {partial.get('metric', 'score')} {percent(score)}." if isinstance(score, int | float) else ""

@@ -1,0 +1,292 @@
+"""Sensitivity: what each layer loses when it alone is pruned, measured live, with intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+from core.analysis.sensitivity import SensitivitySettings
+
+from core.errors import EspalierError
+from core.pruning.criteria import CRITERIA
+from core.pruning.estimate import weights_only_sensitivity
+from core.store.records import Job, Model, Sensitivity, Session
+from dashboard import backend, state, stored
+from dashboard.components.badges import known_html, number_html, numbers
+from dashboard.components.charts import draw
+from dashboard.components.code_drawer import code_drawer
+from dashboard.components.empty import empty, require_model
+from dashboard.components.format import count, escape, percent, short
+from dashboard.components.forms import settings_form
+from dashboard.components.jobs import POLL_S, job_banner, latest_job, live_jobs, submit
+from dashboard.components.plan_draft import DraftEditor, with_override
+from dashboard.components.plan_layers import prunable_layers
+from dashboard.components.sensitivity_charts import curves_figure, heatmap_figure
+from dashboard.components.sensitivity_data import Quantity, measured_cells, most_sensitive, table, verdict
+from dashboard.components.sensitivity_pins import click_pending, pin_pending, remember_click
+from dashboard.components.tables import csv_bytes
+from dashboard.components.tables import table as draw_table
+
+TITLE = "Sensitivity"
+ICON = ""
+URL = "sensitivity"
+ORDER = 30
+
+_TALL_PX = 620
+_CURVES = "sensitivity-layers"
+_MOST_CURVES = 7
+
+
+def render() -> None:
+    """Draw the page."""
+    session, model = require_model()
+    layers = [str(layer["name"]) for layer in prunable_layers(model)]
+    st.title("Sensitivity")
+    if not layers:
+        empty("Nothing to prune in this model", "It has no convolution or linear layer with weights of its own.")
+        return
+    editor = DraftEditor(session)
+    _show_curve_of(pin_pending(editor))
+    live = next((job for job in live_jobs(session.id) if job.kind == "sensitivity"), None)
+    results = _measured(session)
+    _controls(session, live, results)
+    _last_failure(session, live)
+    chosen = _choose_result(results) if live is None else None
+    follow = st.fragment(_results, run_every=POLL_S if live else None)
+    follow(session.id, model.id, live.id if live else None, chosen)
+    _pins(editor)
+    code_drawer("sensitivity", _facts(session, model, chosen))
+
+
+def _measured(session: Session) -> list[Sensitivity]:
+    """Results for this model on these data, newest first."""
+    if not session.model_id or not session.data_id:
+        return []
+    return list(reversed(backend.store().sensitivities(session.model_id, session.data_id)))
+
+
+def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity]) -> None:
+    """The settings and the button that starts, continues or cancels."""
+    if live is not None:
+        job_banner(live, key="sensitivity")
+        return
+    unfinished = next((item for item in results[:1] if not item.complete), None)
+    with st.container(border=True, key="sensitivity-controls"):
+        with st.expander("Settings", expanded=not results, icon=":material/tune:"):
+            start = _start_settings(results)
+            settings = settings_form(
+                SensitivitySettings, key="sensitivity-settings", value=start, choices={"criterion": tuple(CRITERIA)}
+            )
+        buttons = st.container(horizontal=True, vertical_alignment="center")
+        if session.data_id is None:
+            buttons.caption(
+                "This session has no data: the estimate below is all there is. Open data on the Start page."
+            )
+        if unfinished is not None:
+            done, total = measured_cells(unfinished.result), _cells_asked(unfinished)
+            if buttons.button("Continue", type="primary", icon=":material/play_arrow:", key="sensitivity-continue"):
+                _start(session, unfinished.settings)
+            buttons.caption(f"Stopped at {done} of {total} cells. What was measured is kept.")
+        label = "Measure again" if results and results[0].complete else "Measure sensitivity"
+        asked = buttons.button(
+            label,
+            type="secondary" if results else "primary",
+            icon=":material/straighten:",
+            key="sensitivity-start",
+            disabled=settings is None or session.data_id is None,
+        )
+        if asked and settings is not None:
+            _start(session, settings.to_json())
+
+
+def _start_settings(results: Sequence[Sensitivity]) -> SensitivitySettings:
+    """The settings of the newest result, so that a form shows what the picture shows."""
+    known = set(SensitivitySettings.model_fields)
+    try:
+        newest = results[0].settings if results else {}
+        return SensitivitySettings.parse({name: value for name, value in newest.items() if name in known})
+    except EspalierError:
+        return SensitivitySettings()
+
+
+def _start(session: Session, settings: Mapping[str, Any]) -> None:
+    submit("sensitivity", {"settings": dict(settings)}, session=session, title="Sensitivity")
+    st.rerun()
+
+
+def _cells_asked(item: Sensitivity) -> int:
+    model = backend.store().get_model(item.model_id)
+    return len(prunable_layers(model)) * len(item.settings.get("levels") or item.result["settings"]["levels"])
+
+
+def _last_failure(session: Session, live: Job | None) -> None:
+    """A failed job stays visible until the next one succeeds."""
+    last = latest_job(session.id, "sensitivity")
+    if live is None and last is not None:
+        job_banner(last, key="sensitivity-last")
+
+
+def _choose_result(results: Sequence[Sensitivity]) -> Sensitivity | None:
+    """The newest result; a menu when there are several."""
+    if len(results) < 2:
+        return results[0] if results else None
+    by_id = {item.id: item for item in results}
+
+    def words(key: str) -> str:
+        item = by_id[key]
+        extent = "complete" if item.complete else f"{measured_cells(item.result)} cells"
+        return f"{item.settings.get('criterion', 'magnitude')} · {item.result.get('n', '?')} images · {extent}"
+
+    return by_id[st.selectbox("Result", list(by_id), format_func=words, key="sensitivity-result")]
+
+
+def _show_curve_of(layer: str | None) -> None:
+    """Add the layer whose cell was clicked to the curves."""
+    if layer is not None:
+        others = [name for name in st.session_state.get(_CURVES, ()) if name != layer]
+        st.session_state[_CURVES] = [layer, *others][:_MOST_CURVES]
+
+
+def _results(session_id: str, model_id: str, job_id: str | None, chosen: Sensitivity | None) -> None:
+    """Figures, heat-map, curves and table. A fragment: it follows the job while there is one."""
+    if click_pending():
+        st.rerun(scope="app")
+    store = backend.store()
+    model = store.get_model(model_id)
+    if job_id is not None and not store.get_job(job_id).state.live:
+        st.rerun(scope="app")
+    result: Mapping[str, Any] | None = (
+        store.partial(job_id) if job_id is not None else chosen.result if chosen else None
+    )
+    if result is None or not measured_cells(result):
+        result = weights_only_sensitivity(stored.weight_statistics(model))
+    layers = [str(layer["name"]) for layer in prunable_layers(model)]
+    overrides = DraftEditor(store.get_session(session_id)).plan.overrides
+    metric = _metric(model, result)
+    _headline(result, layers, metric, waiting=job_id is not None)
+    quantity = _quantity(result, metric)
+    _heatmap(result, layers, quantity, metric, overrides)
+    _curves(result, layers, quantity, metric, overrides)
+    if not result.get("estimated"):
+        with st.expander("All numbers", icon=":material/table:"):
+            frame = table(result, layers)
+            draw_table(
+                frame, key="sensitivity-table", alt=f"{len(frame)} measured cells: layer, sparsity, {metric}, loss"
+            )
+            st.download_button(
+                "Download CSV",
+                data=lambda: csv_bytes(frame),
+                file_name="sensitivity.csv",
+                mime="text/csv",
+                on_click="ignore",
+                icon=":material/download:",
+                key="sensitivity-csv",
+            )
+
+
+def _metric(model: Model, result: Mapping[str, Any]) -> str:
+    if not result.get("estimated") and result.get("metric"):
+        return str(result["metric"])
+    return "mIoU" if model.description.get("task") == "segmentation" else "accuracy"
+
+
+def _headline(result: Mapping[str, Any], layers: Sequence[str], metric: str, *, waiting: bool) -> None:
+    """What is shown, how it is known, and the one sentence to take away."""
+    if result.get("estimated"):
+        st.html(
+            f'<p class="esp-lede">{known_html(False)} estimated, weights only: how much of each layer’s weight energy '
+            "a cut would take. It hints at spare layers; it is not a loss.</p>"
+        )
+        if waiting:
+            st.caption("The first measured cells replace this picture in a moment.")
+        return
+    dense, n = result.get("dense") or {}, result.get("n")
+    sentence = verdict(result, layers, metric)
+    if sentence:
+        st.html(f'<p class="esp-lede">{escape(sentence)}</p>')
+    interval = (dense["low"], dense["high"]) if dense.get("low") is not None and dense.get("high") is not None else None
+    numbers(
+        [
+            number_html(f"Dense {metric}, selection split", percent(dense.get("score")), n=n, interval=interval),
+            number_html("Cells measured", count(measured_cells(result)), measured=None, note=f"{len(layers)} layers"),
+        ]
+    )
+
+
+def _quantity(result: Mapping[str, Any], metric: str) -> Quantity:
+    if result.get("estimated"):
+        return "loss"
+    chosen = st.segmented_control(
+        "Colour",
+        ("score", "loss"),
+        default="score",
+        required=True,
+        format_func=lambda name: f"{metric} lost" if name == "score" else "loss gained",
+        key="sensitivity-quantity",
+    )
+    return "loss" if chosen == "loss" else "score"
+
+
+def _heatmap(
+    result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, metric: str, overrides: Mapping[str, float]
+) -> None:
+    dark = st.context.theme.type == "dark"
+    shown = heatmap_figure(result, layers, quantity, metric=metric, overrides=overrides, dark=dark)
+    tall = shown.layout.height > _TALL_PX
+    with st.container(height=_TALL_PX if tall else "content", border=False, key="sensitivity-heatmap-box"):
+        worst = ", ".join(short(name, 30) for name in most_sensitive(result, layers, quantity, count=3))
+        draw(
+            shown,
+            key="sensitivity-heatmap",
+            alt=f"Heat-map of {len(layers)} layers by sparsity; most sensitive: {worst}",
+            on_select=lambda: remember_click("sensitivity-heatmap"),
+        )
+    st.caption("Click a cell to pin that sparsity into the plan. Outlined cells are pinned.")
+
+
+def _curves(
+    result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, metric: str, overrides: Mapping[str, float]
+) -> None:
+    kept = [name for name in st.session_state.get(_CURVES, ()) if name in layers]
+    st.session_state[_CURVES] = kept or most_sensitive(result, layers, quantity, count=3)
+    chosen = st.multiselect(
+        "Curves of", layers, key=_CURVES, max_selections=_MOST_CURVES, format_func=lambda name: short(name, 40)
+    )
+    if chosen:
+        draw(
+            curves_figure(result, chosen, quantity, metric=metric, overrides=overrides),
+            key="sensitivity-curves",
+            alt=f"Curves of {', '.join(short(name, 30) for name in chosen)} against sparsity with 95 % intervals",
+        )
+        if not result.get("estimated"):
+            st.caption("Bands are 95 % intervals. Dotted: the dense model. Dashed: pinned in the plan.")
+
+
+def _pins(editor: DraftEditor) -> None:
+    """What is pinned, each with a way back, and the link onward."""
+    overrides = editor.plan.overrides
+    if not overrides:
+        state.link("plan", label="Go on to the plan", icon=":material/arrow_forward:")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="sensitivity-pins"):
+        st.markdown(f"**Pinned in the plan** ({len(overrides)})", width="content")
+        for name, sparsity in list(overrides.items())[:8]:
+            unpinned = st.button(
+                f"{escape(short(name, 26), markdown=True)} {percent(sparsity, 0)}",
+                icon=":material/close:",
+                key=f"unpin-{editor.generation}-{name}",
+                help="Unpin: let the allocation decide again.",
+            )
+            if unpinned:
+                editor.edit(lambda plan, name=name: with_override(plan, name, None), redraw=True)
+                st.rerun()
+        state.link("plan", label="Open the plan", icon=":material/arrow_forward:")
+
+
+def _facts(session: Session, model: Model, chosen: Sensitivity | None) -> dict[str, Any]:
+    """What the code drawer needs to know."""
+    data = backend.store().get_dataset(session.data_id) if session.data_id else None
+    return {
+        "model": model.spec,
+        "data": data.spec if data else None,
+        "settings": chosen.settings if chosen else SensitivitySettings().to_json(),
+    }
