@@ -9,6 +9,7 @@ from core.errors import EspalierError
 from dashboard import theme
 from dashboard.catalogue import catalogue, streamlit_page
 from dashboard.components import masthead
+from dashboard.components.format import escape
 
 _LOG = logging.getLogger("espalier.dashboard")
 
@@ -24,7 +25,7 @@ def main() -> None:
         page.run()
     except EspalierError as error:
         _LOG.warning("%s: %s", page.title, error)
-        st.error(str(error))
+        st.error(escape(error, markdown=True))
     except Exception as error:
         # A page with a fault in it must not show a bare traceback, and must not hide what happened either.
         _LOG.exception("page %s", page.title)

@@ -26,4 +26,5 @@ def best_sensitivity(session: Session) -> Sensitivity | None:
         return None
     found = sorted(backend.store().sensitivities(session.model_id, session.data_id), key=lambda row: row.created)
     complete = [row for row in found if row.complete]
-    return (complete or found or [None])[-1]
+    candidates = complete or found
+    return candidates[-1] if candidates else None

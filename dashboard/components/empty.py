@@ -50,7 +50,7 @@ def require_model() -> tuple[Session, Model]:
     if job is None:
         empty("No model in this session", "Open one on the Start page.", action="Open a model", url="start")
     else:
-        st.title(escape(session.name, markdown=True), anchor=False)
+        st.title("Opening" if job.state.live else "Not opened", anchor=False)
         job_banner(job)
         if job.state.live:
             st.caption("You may leave this page or close it: the work goes on, and this address brings you back.")

@@ -22,6 +22,7 @@ __all__ = [
     "score",
     "shape",
     "short",
+    "signed",
     "size",
     "speedup",
     "split_unit",
@@ -124,6 +125,11 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     if low is None or high is None:
         return NOTHING
     return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
+
+
+def signed(value: float) -> str:
+    """A small number with three digits and a true minus: −0.00511."""
+    return f"{value:.3g}".replace("-", MINUS)
 
 
 def speedup(ratio: float | None) -> str:

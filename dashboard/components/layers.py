@@ -36,6 +36,12 @@ def layer_frame(description: Mapping[str, Any], *, plan: Plan, times: Mapping[st
     return pd.DataFrame(rows)
 
 
+def _longest(frame: pd.DataFrame) -> float:
+    """The largest share of time: where the bars end."""
+    shares = pd.to_numeric(frame["time"]).dropna()
+    return float(shares.max()) if len(shares) and shares.max() > 0 else 1.0
+
+
 def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
     """Draw the table and return the name of the chosen layer, which always is one where there are any."""
     if frame.empty:
@@ -52,7 +58,7 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
         "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=85),
         "macs": st.column_config.NumberColumn("MACs", format="compact", width=65, help="For one example"),
         "time": st.column_config.ProgressColumn(
-            "Time", format="percent", width=95, min_value=0, max_value=float(shown.get("time", pd.Series([1.0])).max() or 1.0),
+            "Time", format="percent", width=95, min_value=0, max_value=_longest(frame),
             help="Share of the measured time of one forward pass in PyTorch",
         ),
         "plan": st.column_config.TextColumn("Plan", width=75, help="What the draft plan fixes for this layer"),

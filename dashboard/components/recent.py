@@ -9,7 +9,7 @@ from .format import ago, escape, short
 
 __all__ = ["recent_sessions"]
 
-_SHOWN = 8
+_SHOWN = 5
 
 
 def recent_sessions() -> None:
@@ -17,7 +17,7 @@ def recent_sessions() -> None:
     sessions = backend.store().list_sessions()
     if not sessions:
         return
-    st.subheader("Sessions", anchor=False)
+    st.header("Your sessions", anchor=False)
     everything = len(sessions) <= _SHOWN or st.session_state.get("sessions-all", False)
     for session in sessions if everything else sessions[:_SHOWN]:
         _row(session)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import EspalierError
@@ -19,6 +20,7 @@ from .format import count, escape, milliseconds, percent, short, size, whole
 __all__ = ["Showcase", "find_showcase", "show"]
 
 _LOOKED_AT = 20
+_LATENCY, _SIZE = "Latency", "File size"
 
 
 @dataclass(frozen=True)
@@ -83,40 +85,73 @@ def _shared_latency(rows: list[Row]) -> dict[str, LatencyRow]:
 
 def _scatter(case: Showcase) -> None:
     latencies = _shared_latency(case.rows)
-    points = []
-    for row in case.rows:
-        latency = latencies.get(row.variant.id)
-        cost = latency.median_ms if latency else None if latencies else row.sparse_bytes
-        if row.score is None or cost is None:
-            continue
-        shown = milliseconds(cost) if latency else size(cost)
-        points.append(
-            ScatterPoint(
-                variant_id=row.variant.id,
-                name=row.variant.name,
-                dense=row.dense,
-                cost=cost if latency else cost / 1000,
-                cost_low=latency.low_ms if latency else None,
-                cost_high=latency.high_ms if latency else None,
-                score=row.score,
-                low=row.low,
-                high=row.high,
-                hover=f"<b>{escape(row.variant.name)}</b><br>{percent(row.score)} · {shown}",
-            )
-        )
+    axes = [*([_LATENCY] if latencies else []), _SIZE]
+    axis = axes[0]
+    if len(axes) > 1:
+        axis = st.segmented_control("Against", axes, default=_LATENCY, required=True, key="showcase-axis") or _LATENCY
+    points = _latency_points(case.rows, latencies) if axis == _LATENCY else _size_points(case.rows)
     if len(points) < 2:
         st.caption("Measure a second variant to see accuracy against cost here.")
         return
     metric = case.rows[0].metric
-    setting = next(iter(latencies.values())).setting if latencies else ""
-    cost_title = f"median latency, ms ({setting})" if latencies else "compressed file, kB"
+    cost_title = "compressed file, kB"
+    if axis == _LATENCY:
+        cost_title = f"median latency, ms ({next(iter(latencies.values())).setting})"
     figure = scatter_figure(points, metric=metric, cost_title=cost_title, line=False)
-    figure.update_layout(height=360)
-    # Variants of similar cost stand above one another: labels beside the interval bars, in the free half, by turns.
-    figure.update_traces(textposition="middle right", cliponaxis=False, selector={"mode": "markers+text"})
-    figure.update_xaxes(range=[0, 1.35 * max(point.cost_high or point.cost for point in points)])
+    _place_labels(figure, points)
     said = "; ".join(f"{short(point.name, 30)} {percent(point.score)}" for point in points)
     draw(figure, key="showcase-scatter", alt=f"{metric} against {cost_title}: {said}.")
+
+
+def _latency_points(rows: list[Row], latencies: dict[str, LatencyRow]) -> list[ScatterPoint]:
+    points = []
+    for row in rows:
+        latency = latencies.get(row.variant.id)
+        if latency is not None:
+            points += _point(row, latency.median_ms, milliseconds(latency.median_ms), latency.low_ms, latency.high_ms)
+    return points
+
+
+def _size_points(rows: list[Row]) -> list[ScatterPoint]:
+    return [
+        point
+        for row in rows
+        if row.sparse_bytes is not None
+        for point in _point(row, row.sparse_bytes / 1000, size(row.sparse_bytes))
+    ]
+
+
+def _point(
+    row: Row, cost: float, shown: str, low: float | None = None, high: float | None = None
+) -> list[ScatterPoint]:
+    """The row as a point; no point where its score is not known."""
+    if row.score is None:
+        return []
+    return [
+        ScatterPoint(
+            variant_id=row.variant.id,
+            name=row.variant.name,
+            dense=row.dense,
+            cost=cost,
+            cost_low=low,
+            cost_high=high,
+            score=row.score,
+            low=row.low,
+            high=row.high,
+            hover=f"<b>{escape(row.variant.name)}</b><br>{percent(row.score)} · {shown}",
+        )
+    ]
+
+
+def _place_labels(figure: go.Figure, points: list[ScatterPoint]) -> None:
+    """Variants of similar cost stand above one another: labels go beside the bars, above and below by turns."""
+    ranks = {point.variant_id: rank for rank, point in enumerate(sorted(points, key=lambda p: -p.score))}
+    for trace in figure.data:
+        if trace.mode == "markers+text":
+            places = ["top right" if ranks[owner[0]] % 2 == 0 else "bottom right" for owner in trace.customdata]
+            trace.update(textposition=places, cliponaxis=False)
+    figure.update_xaxes(range=[0, 1.3 * max(point.cost_high or point.cost for point in points)])
+    figure.update_layout(height=340)
 
 
 def _slider(case: Showcase) -> None:

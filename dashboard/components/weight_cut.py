@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import NDArray
 
 from core.analysis.weights import LayerWeights
 
 from .badges import number_html, numbers
 from .charts import ACCENT, MUTED, WARNING, draw, figure
-from .format import percent, shape, short, whole
+from .format import percent, shape, short, signed, whole
 
 __all__ = ["Cut", "cut_controls", "cut_figure", "draw_cut"]
 
 HIGHEST_PERCENT = 99.9
+_SMALL = 5000
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,17 @@ def cut_controls(layer: LayerWeights, *, key: str, start: float = 0.5) -> Cut:
     return Cut(threshold=threshold, sparsity=sparsity)
 
 
+def _bins(layer: LayerWeights) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The stored histogram; three bins taken as one where the layer is too small to fill them."""
+    counts, edges = np.asarray(layer.counts), np.asarray(layer.edges, dtype=float)
+    if layer.size < _SMALL and len(counts) % 3 == 0:
+        return counts.reshape(-1, 3).sum(1), edges[::3]
+    return counts, edges
+
+
 def cut_figure(layer: LayerWeights, cut: Cut) -> go.Figure:
     """The histogram with the line at ±threshold; what falls is drawn in the warning colour and hatched."""
-    edges = np.asarray(layer.edges, dtype=float)
-    counts = np.asarray(layer.counts)
+    counts, edges = _bins(layer)
     middles = (edges[:-1] + edges[1:]) / 2
     falls = np.abs(middles) <= cut.threshold
     shown = figure(x_title="weight", y_title="weights", height=270)
@@ -112,7 +121,7 @@ def draw_cut(layer: LayerWeights, cut: Cut, *, key: str) -> None:
             ),
         ]
     )
-    facts = [f"shape {shape(layer.shape)}", f"mean {layer.mean:.3g}", f"standard deviation {layer.std:.3g}"]
+    facts = [f"shape {shape(layer.shape)}", f"mean {signed(layer.mean)}", f"standard deviation {layer.std:.3g}"]
     facts += [f"{whole(layer.zeros)} already zero"] if layer.zeros else []
     st.caption(" · ".join(facts))
     if layer.nonfinite:

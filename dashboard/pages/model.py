@@ -85,7 +85,7 @@ def _layers(session: Session, model: Model, editor: DraftEditor) -> None:
             "Only weights of convolutions and linear layers can be pruned, and this model has none.",
         )
         return
-    table, panel = st.columns([11, 9], gap="large")
+    table, panel = st.columns([3, 2], gap="medium")
     with table:
         others = len(frame) - len(prunable)
         everything = others > 0 and st.toggle(f"Show the {others} layers that cannot be pruned", key="layers-all")
@@ -156,7 +156,8 @@ def _time_button(session: Session, times: dict[str, float] | None, job: Any) -> 
         submit("layer_times", {}, session=session, title="Time per layer")
         st.rerun()
     if times is not None:
-        st.caption("Time: measured in PyTorch, one example at a time, on this machine. It shifts with the runtime.")
+        rest = f" What has no weights takes {percent(times['other'], 0)}." if times.get("other") else ""
+        st.caption(f"Share of time: measured in PyTorch on this machine, one example at a time.{rest}")
 
 
 def _facts(session: Session, model: Model, data: Dataset | None) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def render() -> None:
             '<p class="esp-lede">Open a network, see which layers can spare weights, prune, and compare accuracy, file '
             "size and latency as they were measured on this machine. Nothing leaves it.</p>"
         )
+    recent_sessions()
     st.header("Begin with a sample", anchor=False)
     sample_cards()
-    recent_sessions()
     st.header("Open your own", anchor=False)
     open_form()
