@@ -24,24 +24,37 @@ from ..errors import ExportError
 if TYPE_CHECKING:
     from ..models.traced import TracedModel
 
-__all__ = ["EXPORTERS", "INPUT", "OUTPUT", "main_output_graph", "write_onnx"]
+__all__ = ["EXPORTERS", "INPUT", "OUTPUT", "main_node", "main_output_graph", "write_onnx"]
 
 INPUT: Final = "images"
 OUTPUT: Final = "logits"
 
 
 def main_output_graph(model: "TracedModel") -> fx.GraphModule:
-    """The model's graph cut to its main output ("out" of a dict, the first of a tuple), sharing its tensors."""
+    """The model's graph cut to its main output (the one that ``predict`` returns), sharing its tensors."""
     graph = fx.Graph()
-    returned: Any = graph.graph_copy(model.graph_module.graph, {})
-    while isinstance(returned, (Mapping, tuple, list)):
-        returned = returned["out"] if isinstance(returned, Mapping) else returned[0]
-    graph.output(returned)
+    graph.output(main_node(graph.graph_copy(model.graph_module.graph, {})))
     cut = fx.GraphModule(model.graph_module, graph)
     cut.graph.eliminate_dead_code()
     cut.delete_all_unused_submodules()
     cut.recompile()
     return cut
+
+
+def main_node(returned: Any) -> fx.Node:
+    """The node behind the main logits: the rule of ``main_output``, on what a graph returns instead of tensors.
+
+    Raises:
+        ExportError: when the graph returns no tensor.
+    """
+    while not isinstance(returned, fx.Node):
+        if isinstance(returned, Mapping) and returned:
+            returned = returned[next((key for key in ("out", "logits") if key in returned), next(iter(returned)))]
+        elif isinstance(returned, tuple | list) and returned:
+            returned = returned[0]
+        else:
+            raise ExportError(f"The model returns {type(returned).__name__} where logits were expected.")
+    return returned
 
 
 def _torchscript(graph: fx.GraphModule, example: Tensor, path: Path, options: dict[str, Any], dynamic: bool) -> None:
