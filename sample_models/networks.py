@@ -67,7 +67,12 @@ class InvertedResidual(nn.Module):
 
 
 class DigitsResNet(nn.Module):
-    """Residual network with a concatenation and a depthwise block: ``[N, 1, 32, 32]`` → ``[N, classes]``."""
+    """Residual network with a concatenation and a depthwise block: ``[N, 1, 32, 32]`` → ``[N, classes]``.
+
+    A stem of stride 2; residual blocks of 24, 48 and 48 channels; a 1×1 and a 3×3 branch, concatenated to 64 channels;
+    an inverted residual block with a depthwise convolution on 192 channels; a residual block of 64; mean and a linear
+    head.
+    """
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -121,7 +126,11 @@ class EncoderBlock(nn.Module):
 
 
 class DigitsViT(nn.Module):
-    """Small vision transformer (Dosovitskiy et al. 2021), mean-pooled: ``[N, 1, 32, 32]`` → ``[N, classes]``."""
+    """Small vision transformer (Dosovitskiy et al. 2021): ``[N, 1, 32, 32]`` → ``[N, classes]``.
+
+    64 patches of 4×4 pixels with learned positions; four pre-norm blocks of width 72 with 6 heads of width 12 and 144
+    neurons; the mean over the tokens and a linear head.
+    """
 
     def __init__(self, num_classes: int = 10, *, width: int = 72, depth: int = 4, heads: int = 6) -> None:
         super().__init__()
@@ -137,18 +146,23 @@ class DigitsViT(nn.Module):
 
 
 class ScenesFCN(nn.Module):
-    """Fully convolutional encoder–decoder with one skip: ``[N, 3, H, W]`` → ``[N, classes, H, W]``, H and W ÷ 8."""
+    """Fully convolutional encoder–decoder: ``[N, 3, H, W]`` → ``[N, classes, H, W]``; H and W divisible by 8.
+
+    Residual blocks of 16, 48 and 96 channels at a half, a quarter and an eighth of the size; a dilated depthwise
+    convolution that widens what each pixel sees; two bilinear steps up, each concatenated with the encoder's features
+    of that size; a 1×1 head at half size, enlarged bilinearly.
+    """
 
     def __init__(self, num_classes: int = 11) -> None:
         super().__init__()
-        self.stem, self.bn = _conv(3, 24, stride=2), nn.BatchNorm2d(24)
-        self.shallow = Residual(24, 24)
-        self.down1 = Residual(24, 48, stride=2)
-        self.down2 = Residual(48, 72, stride=2)
-        self.context, self.bn_context = _conv(72, 72, groups=72, dilation=2), nn.BatchNorm2d(72)
-        self.reduce, self.bn_reduce = _conv(72 + 48, 48, 1), nn.BatchNorm2d(48)
-        self.merge, self.bn_merge = _conv(48 + 24, 32), nn.BatchNorm2d(32)
-        self.head = nn.Conv2d(32, num_classes, 1)
+        self.stem, self.bn = _conv(3, 16, stride=2), nn.BatchNorm2d(16)
+        self.shallow = Residual(16, 16)
+        self.down1 = Residual(16, 48, stride=2)
+        self.down2 = Residual(48, 96, stride=2)
+        self.context, self.bn_context = _conv(96, 96, groups=96, dilation=2), nn.BatchNorm2d(96)
+        self.reduce, self.bn_reduce = _conv(96 + 48, 24, 1), nn.BatchNorm2d(24)
+        self.merge, self.bn_merge = _conv(24 + 16, 24), nn.BatchNorm2d(24)
+        self.head = nn.Conv2d(24, num_classes, 1)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         half = self.shallow(F.relu(self.bn(self.stem(x_NCHW))))
