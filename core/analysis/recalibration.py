@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import PlanError
 from ..progress import SILENT, Progress
+from .eval_mode import eval_mode
 
 __all__ = ["batchnorm_layers", "recalibrate_batchnorm"]
 
@@ -50,26 +51,21 @@ def recalibrate_batchnorm(
         raise PlanError(f"Recalibrating BatchNorm needs at least two training images, but there are {total}.")
     batch_size = min(batch_size, total)
     total -= total % batch_size
-    training = model.graph_module.training
     momenta: list[Any] = [layer.momentum for layer in layers]
-    model.eval()
-    for layer in layers:
-        layer.reset_running_stats()  # type: ignore[operator]
-        layer.momentum = None  # type: ignore[assignment]  # cumulative average
-        layer.train()
     draw = torch.Generator().manual_seed(seed)
     done = 0
-    try:
-        with torch.no_grad():
-            for x, _ in splits.train.batches(batch_size, shuffle=True, generator=draw, limit=min(images, total)):
+    with torch.no_grad(), eval_mode(model.graph_module):
+        for layer in layers:
+            layer.reset_running_stats()  # type: ignore[operator]
+            layer.momentum = None  # type: ignore[assignment]  # cumulative average
+            layer.train()
+        try:
+            for x, _ in splits.train.batches(batch_size, shuffle=True, generator=draw, limit=total):
                 progress.check()
-                if len(x) < batch_size:
-                    break
-                model.predict(x)
+                model.predict(x.to(model.device))
                 done += len(x)
                 progress.update(done, total, "Recalibrating BatchNorm")
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        model.train(training)
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
     return len(layers)

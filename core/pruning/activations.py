@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..analysis.eval_mode import eval_mode
 from .criteria.base import CalibrationContext
 
 __all__ = ["conv_input_energy", "input_energy", "linear_input_energy"]
@@ -79,14 +80,11 @@ def input_energy(model: Any, layer_names: Sequence[str], context: CalibrationCon
         # a weight that two modules share hears both of them
         owners = [m for m in modules.values() if m.weight is weight and getattr(m, "groups", 1) == groups]
         handles += [owner.register_forward_pre_hook(add) for owner in owners]
-    training = model.graph_module.training
     try:
-        model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), eval_mode(model.graph_module):
             for x in context.batches():
-                model.predict(x)
+                model.predict(x.to(model.device))
     finally:
         for handle in handles:
             handle.remove()
-        model.train(training)
     return energy

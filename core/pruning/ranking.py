@@ -23,6 +23,9 @@ def unique_layers(model: Any) -> tuple[dict[str, nn.Module], dict[str, str]]:
     Returns:
         ``(layers, aliases)``: name → module of the first layer that owns a weight, in execution order; later name →
         first name.
+
+    Raises:
+        PlanError: when there is no prunable layer.
     """
     layers: dict[str, nn.Module] = {}
     aliases: dict[str, str] = {}
@@ -33,6 +36,11 @@ def unique_layers(model: Any) -> tuple[dict[str, nn.Module], dict[str, str]]:
             layers[name] = module
         else:
             aliases[name] = owner
+    if not layers:
+        raise PlanError(
+            "There is nothing to prune in this model: it has no convolution and no linear layer with a weight of its "
+            "own."
+        )
     return layers, aliases
 
 
@@ -62,11 +70,6 @@ def check_plan(model: Any, splits: Any, plan: Plan) -> None:
             that would empty a layer, or a criterion that needs data when there are none.
     """
     layers, aliases = unique_layers(model)
-    if not layers:
-        raise PlanError(
-            "There is nothing to prune in this model: it has no convolution and no linear layer with a weight of its "
-            "own."
-        )
     if plan.criterion not in CRITERIA:
         raise PlanError(f"Unknown criterion “{plan.criterion}”; known: {', '.join(CRITERIA)}.")
     if plan.allocation not in ALLOCATIONS:

@@ -90,7 +90,7 @@ class TestEveryAllocation:
 
     def test_rejects_unknown_layers_by_name(self, name):
         layers = [LayerScores("conv", (4, 3, 3, 3), 108, np.arange(108.0))]
-        with pytest.raises(PlanError, match="“gone”.*prunable are “conv”"):
+        with pytest.raises(PlanError, match=r"“gone”.*prunable are “conv”"):
             allocate(layers, Plan(allocation=name, protected=("gone",)))
 
 
@@ -167,7 +167,7 @@ def test_sensitivity_is_never_worse_than_another_split(net, sparsity, seed):
 
 @pytest.mark.parametrize("sensitivity", [None, {"estimated": True, "layers": {}}, {"layers": {"a": []}}])
 def test_missing_curves_say_measure_first(sensitivity):
-    with pytest.raises(PlanError, match="[Mm]easure sensitivity first"):
+    with pytest.raises(PlanError, match=r"[Mm]easure sensitivity first"):
         allocate([LayerScores("a", (4,), 4)], Plan(allocation="sensitivity"), sensitivity=sensitivity)
 
 

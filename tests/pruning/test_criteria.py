@@ -66,7 +66,7 @@ class TestEveryCriterion:
 
 
 def test_unknown_criterion_lists_the_known():
-    with pytest.raises(PlanError, match="known: .*magnitude"):
+    with pytest.raises(PlanError, match=r"known: .*magnitude"):
         score_layers("nope", mixed(), [], CalibrationContext())
 
 

@@ -1,5 +1,7 @@
 """Contract of every schedule, one class over the registry."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ class TestEverySchedule:
     def test_is_monotone_unless_cyclical(self, name, final, steps):
         reached = levels(name, final, steps)
         if name != "cyclical":
-            assert all(a <= b for a, b in zip(reached, reached[1:], strict=False))
+            assert all(a <= b for a, b in itertools.pairwise(reached))
 
     def test_menu_has_a_sentence(self, name):
         assert SCHEDULES.summary(name).endswith(".")
@@ -38,7 +40,7 @@ class TestEverySchedule:
 
 def test_cyclical_lets_weights_return():
     reached = levels("cyclical", 0.9, 40)
-    falls = sum(a > b for a, b in zip(reached, reached[1:], strict=False))
+    falls = sum(a > b for a, b in itertools.pairwise(reached))
     assert falls >= 3
 
 

@@ -1,0 +1,195 @@
+"""Measured sensitivity equals the obvious loop, for both tasks, and can be stopped and continued."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core.analysis.evaluation import evaluate
+from core.analysis.sensitivity import SensitivitySettings, measure_sensitivity
+from core.errors import Cancelled, PlanError
+from core.models.capture import trace
+from core.progress import Progress
+from core.pruning.criteria import CRITERIA, CalibrationContext, score_layers
+from core.pruning.masks import apply_masks, masks_for
+from core.pruning.ranking import unique_layers
+
+from ..pruning.data import random_splits
+from ..pruning.networks import mixed, only_norm, tied
+
+QUICK = SensitivitySettings(levels=(0.3, 0.6, 0.9), images=40, batch_size=16)
+
+
+class Segmenter(nn.Module):
+    """A small fully convolutional network with half-size output."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.norm(self.down(x))))
+
+
+def segmenter():
+    torch.manual_seed(0)
+    return trace(Segmenter().eval(), (3, 10, 10), task="segmentation")
+
+
+def naive(model, splits, settings):
+    """Slow and obvious: a fresh clone, the mask applied, the whole model evaluated."""
+    context = CalibrationContext(splits=splits, images=settings.calibration_images, seed=settings.seed)
+    names = list(unique_layers(model)[0])
+    scores = score_layers(settings.criterion, model, names, context)
+    dense = evaluate(model, splits, "select", limit=settings.images)
+    found = {}
+    for name in names:
+        for level in settings.levels:
+            clone, size = model.clone(), scores[name].numel()
+            count = {name: min(round(level * size), size - 1)}
+            apply_masks(clone, masks_for({name: scores[name]}, count, scope=CRITERIA[settings.criterion].scope))
+            found.setdefault(name, []).append(evaluate(clone, splits, "select", limit=settings.images))
+    return dense, found
+
+
+@pytest.mark.parametrize("build", [mixed, tied, segmenter])
+@pytest.mark.parametrize("criterion", list(CRITERIA))
+def test_equals_the_naive_loop(build, criterion):
+    model, settings = build(), QUICK.changed(criterion=criterion)
+    splits = random_splits(model)
+    result = measure_sensitivity(model, splits, settings)
+    dense, expected = naive(model, splits, settings)
+    assert result["complete"] is True
+    assert result["estimated"] is False
+    assert result["metric"] == dense.metric
+    assert result["dense"]["loss"] == pytest.approx(dense.loss, rel=1e-5)
+    assert list(result["layers"]) == list(expected)
+    for name, points in result["layers"].items():
+        for point, level, one in zip(points, settings.levels, expected[name], strict=True):
+            assert point["sparsity"] == level
+            assert point["n"] == dense.n == 40
+            assert point["loss"] == pytest.approx(one.loss, rel=1e-5)
+            assert point["score"] == pytest.approx(one.score, abs=1e-9)
+            assert (point["low"], point["high"]) == pytest.approx(one.interval, abs=1e-9)
+            difference = one.losses.astype(np.float64) - dense.losses
+            assert point["dloss"] == pytest.approx(difference.mean(), abs=1e-5)
+            assert point["dloss_se"] == pytest.approx(difference.std(ddof=1) / math.sqrt(40), abs=1e-5)
+    json.dumps(result, allow_nan=False)
+
+
+def test_number_of_threads_does_not_change_the_result():
+    model = mixed()
+    splits, threads = random_splits(model), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = measure_sensitivity(model, splits, QUICK)
+        torch.set_num_threads(2)
+        two = measure_sensitivity(model, splits, QUICK)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    for name, points in one["layers"].items():
+        for a, b in zip(points, two["layers"][name], strict=True):
+            assert a["score"] == b["score"]
+            assert a["dloss"] == pytest.approx(b["dloss"], abs=1e-5)
+
+
+def test_never_modifies_the_model():
+    model = mixed().train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    measure_sensitivity(model, random_splits(model), QUICK)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model.training
+
+
+class Recorder(Progress):
+    """Keeps what is published; cancels after so many layers."""
+
+    def __init__(self, stop_after=None):
+        self.partials, self.times, self.updates, self.stop_after = [], [], [], stop_after
+
+    def publish(self, partial):
+        self.partials.append(json.loads(json.dumps(partial)))
+        self.times.append(time.monotonic())
+
+    def update(self, done, total, message=""):
+        self.updates.append((done, total))
+
+    def check(self):
+        if self.stop_after is not None and self.partials and len(self.partials[-1]["layers"]) >= self.stop_after:
+            raise Cancelled
+
+
+def test_is_live_and_its_progress_only_grows():
+    model, recorder = mixed(), Recorder()
+    measure_sensitivity(model, random_splits(model), QUICK, progress=recorder)
+    assert recorder.partials[-1]["complete"] is True
+    assert recorder.partials[0]["complete"] is False
+    # the first and the last always come; those between keep their distance
+    assert all(b - a >= 0.2 for a, b in zip(recorder.times[:-1], recorder.times[1:-1], strict=False))
+    shares = [done / total for done, total in recorder.updates]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_cancel_and_continue_gives_the_uninterrupted_result():
+    model = mixed()
+    splits, recorder = random_splits(model), Recorder(stop_after=1)
+    whole = measure_sensitivity(model, splits, QUICK)
+    with pytest.raises(Cancelled):
+        measure_sensitivity(model, splits, QUICK, progress=recorder)
+    part = recorder.partials[-1]
+    assert 0 < len(part["layers"]) < len(whole["layers"])
+    name = next(iter(part["layers"]))
+    part["layers"][name][0]["score"] = 0.123  # proof that it is taken over, not measured again
+    continued = measure_sensitivity(model, splits, QUICK, previous=part)
+    assert continued["layers"][name][0]["score"] == 0.123
+    continued["layers"][name] = whole["layers"][name]
+    assert continued == whole
+
+
+def test_a_result_of_something_else_is_not_continued():
+    model = mixed()
+    splits = random_splits(model)
+    other = measure_sensitivity(mixed(seed=1), splits, QUICK)
+    fresh = measure_sensitivity(model, splits, QUICK)
+    assert measure_sensitivity(model, splits, QUICK, previous=other) == fresh
+    assert measure_sensitivity(model, splits, QUICK, previous=fresh | {"settings": {}}) == fresh
+
+
+def test_some_layers_only_and_shared_weights_under_their_first_name():
+    model = tied()
+    splits = random_splits(model)
+    some = measure_sensitivity(model, splits, QUICK, layers=["again", "head"])
+    assert list(some["layers"]) == ["embed", "head"]
+    whole = measure_sensitivity(model, splits, QUICK)
+    assert some["layers"]["head"] == whole["layers"]["head"]
+
+
+def test_refusals():
+    model = mixed()
+    with pytest.raises(PlanError, match="none named “gone”"):
+        measure_sensitivity(model, random_splits(model), QUICK, layers=["gone"])
+    with pytest.raises(PlanError, match="nothing to prune"):
+        measure_sensitivity(only_norm(), random_splits(only_norm()), QUICK)
+    with torch.no_grad():
+        model.prunable()["stem"].weight[0] = math.nan
+    with pytest.raises(PlanError, match="“stem”"):
+        measure_sensitivity(model, random_splits(model), QUICK)
+
+
+@pytest.mark.parametrize("levels", [(0.5, 0.5), (0.9, 0.1), (0.0, 0.5), (0.5, 1.0), ()])
+def test_settings_refuse_levels_that_make_no_sense(levels):
+    with pytest.raises(PlanError, match="levels"):
+        SensitivitySettings.parse({"levels": levels})
+
+
+def test_settings_survive_json():
+    settings = SensitivitySettings(levels=(0.2, 0.4), images=7)
+    assert SensitivitySettings.parse(json.loads(json.dumps(settings.to_json()))) == settings
