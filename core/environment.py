@@ -7,14 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import EspalierError, ModelError
+from .errors import EspalierError
 
-__all__ = ["DATA_ROOT", "DEVICE", "MODELS", "WORKSPACE", "configure", "device_choice", "register_models"]
+__all__ = ["DATA_ROOT", "DEVICE", "WORKSPACE", "configure", "device_choice"]
 
 WORKSPACE = "ESPALIER_WORKSPACE"
 DATA_ROOT = "ESPALIER_DATA_ROOT"
 DEVICE = "ESPALIER_DEVICE"
-MODELS = "ESPALIER_MODELS"
 
 
 def configure(
@@ -27,7 +26,7 @@ def configure(
     """Write the choices into the environment; what is None keeps what the environment says.
 
     Raises:
-        EspalierError: when the data root is no folder, a device is misspelt or a model file does not exist.
+        EspalierError: when the data root is no folder, a device is misspelt or a model file cannot be used.
     """
     if workspace is not None:
         os.environ[WORKSPACE] = str(workspace.expanduser().absolute())
@@ -41,31 +40,13 @@ def configure(
             raise EspalierError(f"The device must be auto, cpu, cuda, cuda:<number> or mps; got “{device}”.")
         os.environ[DEVICE] = device
     if models:
-        os.environ[MODELS] = os.pathsep.join(_absolute(factory) for factory in models)
-    register_models()
+        from .models.sources.python import register_python_factory
+
+        for factory in models:
+            # Written into the environment by the source itself, which workers read.
+            register_python_factory(factory)
 
 
 def device_choice() -> str:
     """The device that jobs compute on: "auto" unless chosen."""
     return os.environ.get(DEVICE) or "auto"
-
-
-def register_models() -> None:
-    """Register the factories named by ESPALIER_MODELS with the model source "python"."""
-    factories = list(filter(None, os.environ.get(MODELS, "").split(os.pathsep)))
-    if factories:
-        from .models.sources.python import register_python_factory
-
-        for factory in factories:
-            register_python_factory(factory)
-
-
-def _absolute(factory: str) -> str:
-    """``my_models.py:build`` with an absolute path, because workers start in another folder."""
-    name, colon, function = factory.rpartition(":")
-    if not colon or not name.endswith(".py"):
-        name, function = factory, ""
-    path = Path(name).expanduser().absolute()
-    if not path.is_file():
-        raise ModelError(f"--models must name a Python file; there is none at {path}.")
-    return f"{path}:{function}" if function else str(path)

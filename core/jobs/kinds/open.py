@@ -137,10 +137,6 @@ def _dense_variant(
             return variant, []
     context.progress.update(3, _STEPS, "Evaluating the dense model")
     measured = measured_variant(model, splits, workspace=context.workspace, progress=_Checking(context.progress))
-    layers = [
-        {"name": layer["name"], "size": layer["size"], "removed": 0, "sparsity": 0.0, "energy_removed": 0.0}
-        for layer in _prunable(model)
-    ]
     context.progress.update(_STEPS, _STEPS, "Storing")
     variant = store.add_variant(
         session_id=context.session_id or "",
@@ -149,14 +145,22 @@ def _dense_variant(
         data_id=data_row.id,
         job_id=context.job_id,
         artifact=model_row.artifact,
-        layers=layers,
+        layers=_untouched_layers(model),
         **measured,
     )
     return variant, _chance_note(measured["metrics"]["test"], splits)
 
 
-def _prunable(model: "TracedModel") -> list[dict[str, Any]]:
-    return [{"name": name, "size": module.get_parameter("weight").numel()} for name, module in model.prunable().items()]
+def _untouched_layers(model: "TracedModel") -> list[dict[str, Any]]:
+    """What-went-where of a model of which nothing went."""
+    import torch
+
+    from ...pruning.masks import mask_statistics
+
+    weights = {name: module.get_parameter("weight") for name, module in model.prunable().items()}
+    return mask_statistics(
+        model, {name: weight.new_ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()}
+    )
 
 
 def _chance_note(test: Mapping[str, Any], splits: "Splits") -> list[str]:
