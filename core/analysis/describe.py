@@ -16,7 +16,7 @@ def describe_model(model: TracedModel) -> dict[str, Any]:
     """Everything about a model that needs no measuring, JSON-serialisable.
 
     Keys: name, task, input_shape, num_classes, class_names, captured_by, parameters, macs (of one example), layers
-    (the rows of ``layer_table`` with ``nonfinite``: NaN or infinite weights), notes, mean, std, edges (``layer_edges``).
+    (rows of ``layer_table`` with ``nonfinite``: NaN or infinite weights), notes, mean, std, edges (``layer_edges``).
     """
     origin = model.origin
     named = dict(model.graph_module.named_modules())

@@ -143,7 +143,7 @@ def _table(ascending: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def weight_statistics(model: "TracedModel") -> dict[str, LayerWeights]:
     """Statistics of every prunable layer of a traced model, in execution order. The only function here with torch."""
     return {
-        name: layer_weights(name, module.weight.detach().float().cpu().numpy())
+        name: layer_weights(name, module.get_parameter("weight").detach().float().cpu().numpy())
         for name, module in model.prunable().items()
     }
 
@@ -151,7 +151,7 @@ def weight_statistics(model: "TracedModel") -> dict[str, LayerWeights]:
 def save_weight_statistics(statistics: Mapping[str, LayerWeights], path: Path | str) -> None:
     """Write statistics to one compressed npz file, without pickle."""
     index: list[dict[str, Any]] = []
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    arrays: dict[str, Any] = {}
     for number, layer in enumerate(statistics.values()):
         index.append(
             {

@@ -27,7 +27,7 @@ __all__ = ["Split", "SplitName", "Splits"]
 SplitName = Literal["train", "select", "test"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """One part of a data set.
 
@@ -44,6 +44,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self):,} images {list(self.image_shape)})"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -120,7 +123,7 @@ class Split:
         return totals[:num_classes].tolist()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
     """A data set: three disjoint splits and what belongs to them. ``input_shape`` is C, H, W of the batches.
 
@@ -139,6 +142,10 @@ class Splits:
     ignore_index: int | None
     notes: tuple[str, ...]
     spec: DataSpec
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(self.split(name)):,}" for name in SPLIT_NAMES)
+        return f"Splits({self.spec.source}: {counts} images {list(self.input_shape)}, {self.num_classes} classes)"
 
     @property
     def num_classes(self) -> int:
