@@ -121,7 +121,7 @@ def _run_streamlit(options: argparse.Namespace, port: int) -> None:
 
     flags = {**STREAMLIT_OPTIONS, **_server_options(options, port)}
     bootstrap.load_config_options(flags)
-    bootstrap.run(str(ROOT / "dashboard" / "app.py"), False, [], flags)
+    bootstrap.run(str(ROOT / "dashboard" / "entry" / "main.py"), False, [], flags)
 
 
 def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Entry of the dashboard. Started by ``run_app.py`` and nothing else: it sets the path and the server's options."""
+"""The app: page configuration, masthead, the page that the URL names. Run by ``dashboard/entry/main.py``."""
 
 import logging
 import traceback
@@ -10,6 +10,8 @@ from dashboard import theme
 from dashboard.catalogue import catalogue, streamlit_page
 from dashboard.components import masthead
 from dashboard.components.format import escape
+
+__all__ = ["main"]
 
 _LOG = logging.getLogger("espalier.dashboard")
 
@@ -34,6 +36,3 @@ def main() -> None:
         )
         with st.expander("What happened"):
             st.code(traceback.format_exc(), language=None)
-
-
-main()

@@ -16,7 +16,7 @@ from streamlit.util import calc_hash
 from core.store import Workspace
 from dashboard import backend
 
-APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+APP = Path(__file__).resolve().parents[2] / "dashboard" / "entry" / "main.py"
 
 OpenPage = Callable[..., AppTest]
 
