@@ -109,11 +109,20 @@ def _open_data(spec: DataSpec, model: "TracedModel | None", context: JobContext)
     description = splits.describe()
     row = context.workspace.store.add_dataset(
         id=splits.fingerprint,
-        name=str(description.get("name") or spec.source),
+        name=_data_name(splits.spec),
         spec=splits.spec.to_json(),
         description=description,
     )
     return splits, row
+
+
+def _data_name(spec: DataSpec) -> str:
+    """What people call it, and the folder it came from: two folders of images should not look the same."""
+    from ...data.opening import DATA_SOURCES
+
+    title = DATA_SOURCES[spec.source].title
+    folder = Path(spec.root).name if spec.root else ""
+    return f"{title} ({folder})" if folder else title
 
 
 def _check_unmixed(session: Session, variants: list[Variant], model: Model | None, data: Dataset | None) -> None:
