@@ -49,7 +49,8 @@ def resolve_model(
         "input_shape": input_shape,
         "weights": weights,
     }
-    spec = spec.changed(**{key: value for key, value in changes.items() if value is not None})
+    given = {key: value for key, value in changes.items() if value is not None}
+    spec = ModelSpec.parse({**spec.model_dump(), **given}, error=ModelError)
     if spec.checkpoint is not None and spec.weights != "checkpoint":
         if weights is not None:
             raise ModelError(f"Choose either {weights} weights or the checkpoint “{Path(spec.checkpoint).name}”.")

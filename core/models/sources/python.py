@@ -58,7 +58,7 @@ def register_python_factory(reference: str | Path) -> tuple[str, ...]:
     file = file.expanduser().resolve()
     offered = _callables(file)
     if wanted and wanted not in offered:
-        known = ", ".join(offered) or "none"
+        known = ", ".join(name for name, is_plain in offered.items() if is_plain is not None) or "none"
         raise ModelError(f"{file.name} defines no function or class “{wanted}”; it defines: {known}.")
     chosen = [wanted] if wanted else [name for name, is_plain in offered.items() if is_plain]
     if not chosen:
@@ -81,8 +81,9 @@ def _factories() -> dict[str, _Factory]:
     return {factory.name: factory for factory in (_Factory(Path(file), name) for file, name in pairs)}
 
 
-def _callables(file: Path) -> dict[str, bool]:
-    """Public functions and classes at the top level of a file, and whether it is a function without required arguments.
+def _callables(file: Path) -> dict[str, bool | None]:
+    """Public names at the top level of a file: True for functions without required arguments, False for other functions
+    and for classes, None for names that are imported or assigned and may be callable.
 
     Parsing, not importing: a file of models imports torch, and starting the server should not.
     """
@@ -94,14 +95,14 @@ def _callables(file: Path) -> dict[str, bool]:
         raise ModelError(f"{file.name}, line {error.lineno}: {error.msg}.") from None
     except ValueError as error:
         raise ModelError(f"{file.name} is not Python source: {error}.") from None
-    found: dict[str, bool] = {}
+    found: dict[str, bool | None] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             found[node.name] = not _needs(node.args)
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             found[node.name] = False
         elif isinstance(node, ast.ImportFrom | ast.Assign):
-            found.update(dict.fromkeys(_bound(node), False))
+            found.update(dict.fromkeys(_bound(node)))
     return found
 
 

@@ -40,11 +40,8 @@ class TimmSource:
     def build(
         self, spec: ModelSpec, *, checkpoint: Checkpoint | None = None, progress: Progress = SILENT
     ) -> BuiltModel:
-        from timm.models import get_pretrained_cfg
-
         kind = choose_weights(self, spec)
-        config = get_pretrained_cfg(spec.name)
-        defaults: dict[str, Any] = {} if config is None else config.to_dict()
+        defaults = _defaults(spec.name)
         found = checkpoint.num_classes if checkpoint else None
         options = _options(spec, defaults, spec.num_classes or found)
         notes: tuple[str, ...]
@@ -69,6 +66,17 @@ class TimmSource:
             std=tuple(defaults["std"]) if trained else None,
             notes=notes,
         )
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """What timm says of a name's weights: input size, mean, std, classes, where they lie."""
+    from timm.models import get_pretrained_cfg
+
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise ModelError(f"timm has no “{name}”: {error}") from None
+    return {} if config is None else config.to_dict()
 
 
 def _options(spec: ModelSpec, defaults: dict[str, Any], num_classes: int | None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _architecture(name: str, num_classes: int, shape: tuple[int, int, int]) -> n
         options["input_size"] = shape[1:]
     try:
         return get_model(name, weights=None, **options)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, AssertionError) as error:
         raise ModelError(f"“{name}” cannot be built for images of {shape[1]}×{shape[2]}: {error}") from None
 
 
