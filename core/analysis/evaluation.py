@@ -96,7 +96,7 @@ class Evaluation:
             MeasurementError: when the file is missing, damaged or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 head = json.loads(file["head"].tobytes())
                 arrays = {name: file[name] for name in ARRAYS if name in file.files}
             return cls(

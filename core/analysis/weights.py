@@ -176,7 +176,7 @@ def load_weight_statistics(path: Path | str) -> dict[str, LayerWeights]:
         StoreError: when the file is missing, damaged or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             layers = [
                 LayerWeights(
                     **{**facts, "shape": tuple(facts["shape"])}, **{key: file[f"{number}.{key}"] for key in ARRAYS}

@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,14 @@ def test_odd_pixels_are_converted_and_said(tmp_path: Path) -> None:
         assert image_named(splits, tmp_path, colour)
 
 
+def png_that_claims(width: int, height: int) -> bytes:
+    """A few bytes of PNG whose head announces an enormous picture."""
+    small = io.BytesIO()
+    Image.new("L", (1, 1)).save(small, "PNG")
+    head = b"IHDR" + struct.pack(">II", width, height) + small.getvalue()[24:29]
+    return small.getvalue()[:12] + head + struct.pack(">I", zlib.crc32(head)) + small.getvalue()[33:]
+
+
 def bad_files(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     whole = io.BytesIO()
@@ -94,9 +104,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "truncated.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
     (folder / "text.png").write_text("not an image")
-    bomb = io.BytesIO()
-    Image.new("1", (20000, 20000)).save(bomb, "PNG")
-    (folder / "bomb.png").write_bytes(bomb.getvalue())
+    (folder / "bomb.png").write_bytes(png_that_claims(20_000, 20_000))
     Image.fromarray(np.zeros((8, 8), np.float32)).save(folder / "float.tiff")
     return {
         "empty.jpg": "the file is empty",
