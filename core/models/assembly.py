@@ -29,17 +29,31 @@ def assemble(
         ModelError: when a name cannot be used (it hides a method of ``nn.Module``).
     """
     module = fx.GraphModule(nn.Module(), fx.Graph())
-    for name in sorted(layers, key=lambda name: name.count(".")):
+    for name in _in_order(graph, layers):
         path, _, leaf = name.rpartition(".")
         try:
             _container(module, path).add_module(leaf, layers[name])
         except (KeyError, TypeError) as error:
             raise ModelError(f"A layer cannot be named “{name}”: {error}. Rename it in the model.") from None
     unsaved = set(temporary)
-    for name, tensor in tensors.items():
-        place_tensor(module, name, tensor, persistent=name not in unsaved)
+    for name in sorted(tensors):
+        place_tensor(module, name, tensors[name], persistent=name not in unsaved)
     module.graph = graph
     return module
+
+
+def _in_order(graph: fx.Graph, layers: Mapping[str, nn.Module]) -> list[str]:
+    """Layers that hold other layers first, then in order of execution: the same graph always gives the same tree."""
+    called = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")
+    names = [*(name for name in called if name in layers), *sorted(name for name in layers if name not in called)]
+    inner = {name.rpartition(".")[0] for name in names}
+    holders = {path for name in inner for path in _paths(name)} & set(names)
+    return [*sorted(holders, key=lambda name: name.count(".")), *(name for name in names if name not in holders)]
+
+
+def _paths(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def place_tensor(module: nn.Module, name: str, tensor: Tensor, *, persistent: bool = True) -> None:

@@ -1,8 +1,8 @@
 """``trace``: a model from anywhere becomes a ``TracedModel``.
 
 The symbolic tracer comes first (fast, and exact in names); where it cannot follow, ``torch.export`` is tried, and its
-graph runs through the same tracer, so both end in the same vocabulary. Every capture is checked: the graph must give what
-the model gives on random input. Where both ways fail, the person reads which operation failed and where.
+graph runs through the same tracer, so both end in the same vocabulary. Every capture is checked: the graph must give
+what the model gives on random input. Where both ways fail, the person reads which operation failed and where.
 """
 
 import copy
@@ -45,8 +45,8 @@ def trace(
 ) -> TracedModel:
     """Capture ``module`` in eval mode, with the batch size free and every other size a constant.
 
-    The traced model shares the parameters and buffers of ``module`` (``clone`` makes independent ones). Parts that run in
-    training only (auxiliary heads of GoogLeNet and Inception) are left out; dropout and batch norm stay modules and
+    The traced model shares the parameters and buffers of ``module`` (``clone`` makes independent ones). Parts that run
+    in training only (auxiliary heads of GoogLeNet and Inception) are left out; dropout and batch norm stay modules and
     follow ``train()`` and ``eval()``.
 
     Args:
@@ -92,7 +92,7 @@ def _checked_shape(module: nn.Module, input_shape: Any) -> tuple[int, int, int]:
         raise ModelError(f"The input shape must be positive, got {(channels, height, width)}.")
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError("A TorchScript module has no python code to capture; build the model from its python class.")
-    lazy = [n for n, p in module.named_parameters() if isinstance(p, nn.parameter.UninitializedTensorMixin)]
+    lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise ModelError(f"“{lazy[0]}” has no shape yet: run the model once on an example before tracing it.")
     return channels, height, width
@@ -142,7 +142,7 @@ def _shadow(module: nn.Module) -> nn.Module:
     """A copy of the module tree around the same tensors, so that caches which a forward fills stay out of the model."""
     memo = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     try:
-        shadow = copy.deepcopy(module, memo)  # type: ignore[arg-type]
+        shadow = copy.deepcopy(module, memo)
     except Exception:  # an attribute that cannot be copied: run the model itself
         return module
     shadow.train()  # lets modules drop what they cached in eval mode
@@ -267,9 +267,8 @@ def _verify(module: nn.Module, traced: TracedModel) -> None:
         try:
             expected = module(x)
         except Exception as error:
-            raise ModelError(
-                f"The model fails on an image of shape {traced.input_shape}: {type(error).__name__}: {_first_line(error)}"
-            ) from error
+            reason = f"{type(error).__name__}: {_first_line(error)}"
+            raise ModelError(f"The model fails on an image of shape {traced.input_shape}: {reason}") from error
         torch.manual_seed(0)
         found = traced(x)
     difference = relative_difference(found, expected)

@@ -24,7 +24,7 @@ def export_module(module: nn.Module, input_shape: tuple[int, int, int]) -> nn.Mo
     """
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(()))
     example = torch.zeros((2, *input_shape), dtype=like.dtype, device=like.device)
-    batch: Any = torch.export.Dim("batch", min=1, max=65536)
+    batch: Any = torch.export.Dim("batch", min=1)
     quiet = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)

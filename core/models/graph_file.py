@@ -85,7 +85,7 @@ def graph_to_json(model: "TracedModel") -> dict[str, Any]:
             entry["kwargs"] = {key: _encode(value, index) for key, value in node.kwargs.items()}
         nodes.append(entry)
     unique = _first_names(module)
-    everything = _all_tensors(module)
+    everything = dict(sorted(_all_tensors(module).items()))
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -119,7 +119,7 @@ def _all_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _first_names(module: nn.Module) -> dict[int, str]:
     names: dict[int, str] = {}
-    for name, tensor in _all_tensors(module).items():
+    for name, tensor in sorted(_all_tensors(module).items()):
         names.setdefault(id(tensor), name)
     return names
 

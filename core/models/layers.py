@@ -5,7 +5,6 @@ the types listed here can be constructed, from plain numbers, strings, booleans 
 """
 
 import inspect
-from functools import cache
 from typing import Any
 
 import torch
@@ -168,10 +167,10 @@ def is_layer(module: nn.Module) -> bool:
     return LAYER_TYPES.get(type(module).__name__) is type(module) and not hooked
 
 
-@cache
-def _parameter_names(kind: type[nn.Module]) -> tuple[str, ...]:
-    # RReLU, LPPool and others inherit a forward, never an __init__ with other names: the signature is the data.
-    return tuple(name for name in inspect.signature(kind).parameters if name not in _NOT_DATA)
+_PARAMETER_NAMES: dict[str, tuple[str, ...]] = {
+    name: tuple(parameter for parameter in inspect.signature(kind).parameters if parameter not in _NOT_DATA)
+    for name, kind in LAYER_TYPES.items()
+}
 
 
 def constructor_arguments(layer: nn.Module) -> dict[str, Any]:
@@ -180,8 +179,8 @@ def constructor_arguments(layer: nn.Module) -> dict[str, Any]:
     Raises:
         ModelError: when the layer has lost one of them.
     """
-    found = {}
-    for name in _parameter_names(type(layer)):
+    found: dict[str, Any] = {}
+    for name in _PARAMETER_NAMES[type(layer).__name__]:
         if name == "bias" and isinstance(layer, nn.LayerNorm):
             found[name] = not layer.elementwise_affine or layer.bias is not None
         elif name in _READ_DIFFERENTLY and hasattr(layer, name):
@@ -211,7 +210,7 @@ def build_layer(kind: str, arguments: dict[str, Any]) -> nn.Module:
     """
     if kind not in LAYER_TYPES:
         raise ModelError(f"Layers of type “{kind}” are not allowed in a graph file.")
-    unknown = set(arguments) - set(_parameter_names(LAYER_TYPES[kind]))
+    unknown = set(arguments) - set(_PARAMETER_NAMES[kind])
     if unknown:
         raise ModelError(f"A {kind} takes no argument “{sorted(unknown)[0]}”.")
     try:

@@ -122,7 +122,7 @@ def _convolution(graph: fx.Graph, node: fx.Node, given: dict[str, Any], original
     name = name_of(node.target)
     transposed = name.startswith("conv_transpose")
     a, b = weight.shape[:2]
-    settings = {
+    settings: dict[str, Any] = {
         "in_channels": a if transposed else b * given["groups"],
         "out_channels": b * given["groups"] if transposed else a,
         "kernel_size": tuple(weight.shape[2:]),

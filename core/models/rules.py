@@ -400,6 +400,12 @@ def _norm(t: Tracer, out: Tensor, x: Tensor, p: Any = 2, dim: Any = None, keepdi
     return t.emit("vector_norm", x, p, dims, keepdim)
 
 
+@_rule("_weight_norm")
+def _weight_norm(t: Tracer, out: Tensor, v: Tensor, g: Tensor, dim: int = 0) -> fx.Node:
+    others = [axis for axis in range(v.ndim) if axis != dim]
+    return t.emit("mul", v, t.emit("truediv", g, t.emit("vector_norm", v, 2, others, True)))
+
+
 @_rule("prod", "any", "all", "argmax", "argmin")
 def _over_one(t: Tracer, out: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> fx.Node:
     if dim is None:
@@ -475,8 +481,8 @@ def _convolution(t: Tracer, out: Tensor, x: Any, weight: Tensor, bias: Any, stri
 
 
 @_rule("scaled_dot_product_attention")
-def _attention(t: Tracer, out: Tensor, query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-               is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False) -> fx.Node:  # fmt: skip
+def _attention(t: Tracer, out: Tensor, query: Any, key: Any, value: Any, attn_mask: Any = None,
+               dropout_p: float = 0.0, is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False) -> fx.Node:  # fmt: skip
     if dropout_p:
         raise Untraceable("Attention dropout is active in eval mode: the model has no fixed output.")
     t.attention_in.add(t.path[-1])
@@ -541,7 +547,7 @@ def _local_response_norm(t: Tracer, out: Tensor, x: Any, size: int, alpha: float
     return t.emit("local_response_norm", x, size, alpha, beta, k)
 
 
-# -- pooling and sampling ------------------------------------------------------------------------------------------------
+# -- pooling and sampling --------------------------------------------------------------------------------------------
 
 
 @_rule("max_pool1d", "max_pool2d", "max_pool3d")
@@ -560,7 +566,8 @@ def _avg_pool1d(t: Tracer, out: Tensor, x: Any, kernel_size: Any, stride: Any = 
 
 @_rule("avg_pool2d", "avg_pool3d")
 def _avg_pool(t: Tracer, out: Tensor, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
-              ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> fx.Node:  # fmt: skip
+              ceil_mode: bool = False, count_include_pad: bool = True,
+              divisor_override: int | None = None) -> fx.Node:  # fmt: skip
     return t.emit(t.last_operation, x, kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad,
                   divisor_override)  # fmt: skip
 

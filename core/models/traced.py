@@ -48,8 +48,8 @@ class TracedModel:
         task: ``classification`` or ``segmentation``.
         origin: where the model came from (JSON).
         captured_by: ``symbolic`` or ``export``.
-        original_names: names in the author's state dict, where they are not the names in ``graph_module``
-            (``…self_attention.in_proj.weight`` is the author's ``…self_attention.in_proj_weight``; tied tensors have two).
+        original_names: names in the author's state dict, where they are not the names in ``graph_module``:
+            ``…self_attention.in_proj.weight`` is the author's ``…self_attention.in_proj_weight``, a tied tensor has two.
     """
 
     def __init__(

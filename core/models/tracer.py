@@ -3,8 +3,8 @@
 The forward runs on the meta device under a ``TorchFunctionMode``, so every torch operation passes through one
 handler that records it as a node, while shapes, dtypes, ``isinstance`` and python control flow are all concrete and
 just work. What keeps the batch free is its size: a large prime number. A size that the prime divides is a size that
-follows the batch, however the author computed it (``B * num_windows``, ``x.numel() // C``, ``x.shape[0]``); all others are
-constants.
+follows the batch, however the author computed it (``B * num_windows``, ``x.numel() // C``, ``x.shape[0]``); all others
+are constants.
 
 Only what depends on the input, on a parameter or on a buffer is recorded; what the forward computes from
 constants alone (index grids, masks) is computed for real, and becomes a constant of the graph.
@@ -34,22 +34,21 @@ BATCH = 1_000_003
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
 _OWN_FOLDER = str(Path(__file__).parent)
 
-_CONCRETE = frozenset(
-    """shape size dim ndim ndimension dtype layout is_cuda is_cpu is_meta is_mps is_xla is_sparse is_quantized is_nested
-    is_mkldnn is_leaf numel nelement element_size itemsize nbytes stride is_contiguous storage_offset requires_grad
-    grad_fn grad names is_floating_point is_complex __len__ __hash__ get_device is_neg is_conj is_inference _version
-    output_nr has_names is_same_size is_signed is_shared is_pinned is_vulkan is_xpu is_ipu is_maia
-    _is_view is_distributed retains_grad sym_size sym_stride sym_numel sym_storage_offset broadcast_shapes""".split()
-)
-_DATA_DEPENDENT = frozenset(
-    """item tolist __bool__ __int__ __float__ __index__ __complex__ numpy nonzero unique unique_consecutive
-    masked_select __contains__ equal allclose is_nonzero bincount argwhere __array__ _local_scalar_dense
-    histc""".split()
-)
+_CONCRETE_NAMES = """
+    shape size dim ndim ndimension numel nelement element_size itemsize nbytes stride storage_offset broadcast_shapes
+    dtype layout names has_names grad grad_fn requires_grad retains_grad output_nr get_device _version _is_view
+    is_cuda is_cpu is_meta is_mps is_xla is_xpu is_sparse is_quantized is_nested is_mkldnn is_leaf is_contiguous
+    is_floating_point is_complex is_signed is_neg is_conj is_inference is_shared is_pinned is_same_size
+    __len__ __hash__ sym_size sym_stride sym_numel sym_storage_offset"""
+_DATA_DEPENDENT_NAMES = """
+    item tolist numpy __bool__ __int__ __float__ __index__ __complex__ __array__ nonzero argwhere unique
+    unique_consecutive masked_select bincount histc equal allclose is_nonzero __contains__ _local_scalar_dense"""
+_CONCRETE = frozenset(_CONCRETE_NAMES.split())
+_DATA_DEPENDENT = frozenset(_DATA_DEPENDENT_NAMES.split())
 _ASSERTIONS = frozenset(("_assert", "_assert_scalar", "_assert_tensor_metadata", "_assert_async"))
 
 
-class Untraceable(ModelError):
+class Untraceable(ModelError):  # noqa: N818 - what it says of the model
     """The forward does something that this way of capturing cannot follow."""
 
 
@@ -459,14 +458,15 @@ class Tracer(TorchFunctionMode):
 
     def batch(self, factor: int = 1) -> fx.Node:
         """Node of the batch size times ``factor``, computed once at the start of the graph."""
+        assert self._input is not None
+        if 1 not in self._batch_nodes:
+            with self.graph.inserting_after(self._input):
+                self._batch_nodes[1] = self.graph.call_function(FUNCTIONS["size"].call, (self._input, 0))
         if factor not in self._batch_nodes:
-            assert self._input is not None
-            with self.graph.inserting_after(self._batch_nodes.get(1, self._input)):
-                if factor == 1:
-                    node = self.graph.call_function(FUNCTIONS["size"].call, (self._input, 0))
-                else:
-                    node = self.graph.call_function(FUNCTIONS["mul"].call, (self.batch(), factor))
-            self._batch_nodes[factor] = node
+            with self.graph.inserting_after(self._batch_nodes[1]):
+                self._batch_nodes[factor] = self.graph.call_function(
+                    FUNCTIONS["mul"].call, (self._batch_nodes[1], factor)
+                )
         return self._batch_nodes[factor]
 
     def sizes(self, shape: Any) -> list[Any]:
