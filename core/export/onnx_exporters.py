@@ -101,6 +101,8 @@ def write_onnx(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence for the exporters' chatter: a deprecation notice, remarks on traced constants, version conversion."""
+    # on a failure the TorchScript exporter prints its whole graph; only a private switch stops it
+    getattr(torch._C, "_jit_set_onnx_log_enabled", bool)(False)
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -118,10 +120,10 @@ def _quiet() -> Iterator[None]:
 
 def _in_words(problem: Exception, opset: int) -> str:
     text = str(problem)
-    operation = re.search(r"(aten|prims?|torchvision)(::|\.)\w+", text)
+    operation = re.search(r"operator '?([\w:]+)", text) or re.search(r"((?:aten|prims?|torchvision)(?:::|\.)\w+)", text)
     if operation:
         return (
-            f"ONNX opset {opset} cannot express the operation {operation.group(0)} as this model uses it. "
+            f"ONNX opset {opset} cannot express the operation {operation.group(1)} as this model uses it. "
             "Choose another opset, or replace the operation."
         )
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(problem).__name__)

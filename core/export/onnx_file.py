@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from ..errors import ExportError
 from ..progress import SILENT, Progress
-from .onnx_exporters import EXPORTERS, main_output_graph, write_onnx
+from . import onnx_exporters
 from .onnx_labels import labels_of, read_metadata, version, write_labels
 from .onnx_parity import compare_with_pytorch, parity_images
 from .onnx_settings import DEFAULT_OPSET, SUPPORTED_OPSETS, OnnxSettings
@@ -64,6 +64,7 @@ def export_onnx(
     except OSError as problem:
         raise ExportError(f"“{target.name}” could not be written: {problem.strerror or problem}.") from problem
     progress.update(1, 1, "exported")
+    del report["comparable"]
     return report | {"path": str(target), "files": [str(file) for file in files], "images": source}
 
 
@@ -78,12 +79,12 @@ def _best_of(
 ) -> dict[str, Any]:
     """The report of the first exporter whose file passes, else of the first that wrote one; files are in ``folder``."""
     on_cpu = model if _is_on_cpu(model) else model.clone().to("cpu")
-    graph = main_output_graph(on_cpu)
+    graph = onnx_exporters.main_output_graph(on_cpu)
     beside = sum(tensor.numel() * tensor.element_size() for tensor in graph.state_dict().values()) > SINGLE_FILE_BYTES
     reports: list[dict[str, Any]] = []
     notes: list[str] = []
     failures: list[ExportError] = []
-    exporters = ("dynamo",) if beside else tuple(EXPORTERS)
+    exporters = ("dynamo",) if beside else tuple(onnx_exporters.EXPORTERS)
     for step, exporter in enumerate(exporters):
         progress.check()
         progress.update(step, len(exporters), f"exporting ({exporter})")
@@ -98,7 +99,7 @@ def _best_of(
         report = {"opset": settings.opset, "exporter": exporter, "nodes": nodes, "folder": str(draft.parent)}
         report["size_bytes"] = sum(file.stat().st_size for file in draft.parent.iterdir())
         reports.append(report | _check(on_cpu, draft, images, settings, progress))
-        if reports[-1]["passed"] is not False:
+        if reports[-1]["passed"] is not False or not reports[-1]["comparable"]:
             return reports[-1] | {"notes": notes}
         notes.append(f"The file of PyTorch's {exporter} exporter did not pass: {' '.join(reports[-1]['problems'])}")
     if not reports:
@@ -123,7 +124,9 @@ def _write(
     """Export, drop what the exporter wrote about this machine's source files, and label. Returns the node count."""
     dynamic = settings.dynamic_batch
     example = images[: 2 if dynamic else 1].contiguous()
-    proto = write_onnx(graph, example, draft, exporter=exporter, opset=settings.opset, dynamic=dynamic, beside=beside)
+    proto = onnx_exporters.write_onnx(
+        graph, example, draft, exporter=exporter, opset=settings.opset, dynamic=dynamic, beside=beside
+    )
     for part in (proto.graph, *proto.functions):
         del part.metadata_props[:]
         for item in (*part.node, *part.value_info):
@@ -145,7 +148,7 @@ def _check(
 ) -> dict[str, Any]:
     """ONNX's checker, then ONNX Runtime against PyTorch."""
     unknown = ("checker", "max_abs_difference", "relative_difference", "tolerance", "top1_agreement", "passed")
-    report: dict[str, Any] = dict.fromkeys(unknown) | {"n": 0, "batch_sizes": [], "problems": []}
+    report: dict[str, Any] = dict.fromkeys(unknown) | {"n": 0, "batch_sizes": [], "problems": [], "comparable": True}
     if not settings.check:
         return report
     problems = []

@@ -67,10 +67,11 @@ def compare_with_pytorch(
 
     Returns:
         n, max_abs_difference, relative_difference (to the largest logit), tolerance (absolute, that was applied),
-        top1_agreement (share of images, or of pixels for segmentation, with the same class), problems (in words).
+        top1_agreement (share of images, or of pixels for segmentation, with the same class), problems (in words), and
+        comparable: False when PyTorch's own logits are not finite, so that no file could agree.
     """
     result: dict[str, Any] = {"n": 0, "max_abs_difference": None, "relative_difference": None, "tolerance": None}
-    result |= {"top1_agreement": None, "problems": []}
+    result |= {"top1_agreement": None, "problems": [], "comparable": True}
     if len(images) < sum(batch_sizes):
         images = images.repeat(-(-sum(batch_sizes) // len(images)), 1, 1, 1)
     try:
@@ -92,16 +93,19 @@ def compare_with_pytorch(
 
 
 def _differences(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    problems = []
     if any(ours.shape != other.shape for ours, other in pairs):
         return {"problems": [f"The file returns the shape {pairs[0][1].shape} instead of {pairs[0][0].shape}."]}
     n = sum(len(ours) for ours, _ in pairs)
-    if not all(np.isfinite(ours).all() and np.isfinite(other).all() for ours, other in pairs):
-        return {"n": n, "problems": ["The network returns numbers that are not finite (NaN or infinity)."]}
+    if not all(np.isfinite(ours).all() for ours, _ in pairs):
+        problems = ["The network itself returns numbers that are not finite (NaN or infinity)."]
+        return {"n": n, "problems": problems, "comparable": False}
+    if not all(np.isfinite(other).all() for _, other in pairs):
+        return {"n": n, "problems": ["ONNX Runtime returns numbers that are not finite where PyTorch's are."]}
     difference = max(float(np.abs(ours - other).max()) for ours, other in pairs)
     scale = max(float(np.abs(ours).max()) for ours, _ in pairs)
     same = sum(int((ours.argmax(1) == other.argmax(1)).sum()) for ours, other in pairs)
     tolerance = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * scale
+    problems = []
     if difference > tolerance:
         problems.append(
             f"ONNX Runtime differs from PyTorch by up to {difference:.2g}, more than the allowed {tolerance:.2g}."
