@@ -64,6 +64,7 @@ def _text(
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (splits.mean, splits.std))
     score, low, high = (f"{100 * facts[key]:.2f}" for key in ("score", "low", "high"))
     counts = f"{len(splits.train):,} training, {len(splits.select):,} selection and {len(splits.test):,} test images"
+    threads = "one thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads"
     size_bytes = info.weights_file.stat().st_size
     made = "composed by `sample_models/scenes.py`" if info.task == "segmentation" else "enlarged to 32×32"
     return f"""# {info.name}: {info.title}
@@ -73,20 +74,20 @@ def _text(
 - Task: {info.task}, {info.num_classes} classes: {", ".join(info.class_names)}.
 - Input: {"×".join(map(str, info.input_shape))}, pixels divided by 255, mean {mean}, standard deviation {std}.
 - Size: {facts["parameters"]:,} parameters, {facts["macs"]:,} MACs per image, {size_bytes:,} bytes.
-- **{facts["metric"]} on the test split: {score} %**, 95 % interval {low} to {high}, n = {facts["n"]} images.
+- Result: **{facts["metric"]} {score} %** on the test split, 95 % interval {low} to {high}, n = {facts["n"]} images.
 
 ## Data
-`open_data("{info.data}")`: {counts}, from disjoint scans. The test images were used once, for the number above.
-They are the scans that scikit-learn ships (E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI,
-1998, CC BY 4.0), {made}.
+`open_data("{info.data}")`: {counts}, from disjoint scans.
+The test images were used once, for the number above. The scans are those that scikit-learn ships (E. Alpaydin and
+C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998, CC BY 4.0), {made}.
 
 ## Training
 ```
 python -m sample_models.train {info.name}
 ```
-AdamW with a one-cycle learning rate: {recipe}. Seed 0, {torch.get_num_threads()} threads; it took
-{seconds:.0f} s ({cpu_seconds:.0f} s of CPU time) with PyTorch {torch.__version__} on {platform.machine()}.
-Other versions, thread counts or machines give slightly other weights.
+AdamW with a one-cycle learning rate: {recipe}.
+With seed 0 and {threads} it took {cpu_seconds:.0f} s of CPU time ({seconds:.0f} s on a busy machine) with PyTorch
+{torch.__version__} on {platform.machine()}. Other versions, thread counts or machines give slightly other weights.
 
 ## Meant for
 Trying out pruning. It is larger than its task needs, on purpose; it is no reader of handwriting.

@@ -84,6 +84,7 @@ def _reproduce(name: str) -> None:
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     info.weights_file.parent.mkdir(exist_ok=True)
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, info.weights_file)
+    info.weights_file.chmod(0o644)  # safetensors makes files that only their owner can read
     test = evaluate(network, splits, "test")
     write_card(info, network, splits, recipe=_in_words(recipe), seconds=seconds, cpu_seconds=cpu_seconds, test=test)
     print(f"  test {test.metric} {test.score:.4f} ({test.interval[0]:.4f} to {test.interval[1]:.4f}, n = {test.n})")

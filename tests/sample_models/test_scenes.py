@@ -89,7 +89,5 @@ def test_impossible_wishes(digits: NDArray[np.uint8], labels: NDArray[np.int64],
 
 
 def test_package_and_generator_know_no_torch() -> None:
-    code = (
-        "import sys, sample_models, sample_models.scenes as s; sample_models.SAMPLES; assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from sample_models import SAMPLES, scenes; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
