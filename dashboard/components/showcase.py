@@ -49,7 +49,9 @@ def find_showcase() -> Showcase | None:
 
 def show(case: Showcase) -> None:
     """Draw the sentence, the picture and the slider."""
-    st.html(f'<p class="esp-lede">{escape(_sentence(case))}</p>')
+    # A number and its unit stay on one line.
+    sentence = escape(_sentence(case)).replace(" %", "&nbsp;%")
+    st.html(f'<p class="esp-lede">{sentence}</p>')
     picture, slider = st.columns([3, 2], gap="large")
     with picture:
         _scatter(case)
@@ -94,13 +96,13 @@ def _scatter(case: Showcase) -> None:
         st.caption("Measure a second variant to see accuracy against cost here.")
         return
     metric = case.rows[0].metric
-    cost_title = "compressed file, kB"
-    if axis == _LATENCY:
-        cost_title = f"median latency, ms ({next(iter(latencies.values())).setting})"
+    cost_title = "median latency, ms" if axis == _LATENCY else "compressed file, kB"
     figure = scatter_figure(points, metric=metric, cost_title=cost_title, line=False)
     _place_labels(figure, points)
     said = "; ".join(f"{short(point.name, 30)} {percent(point.score)}" for point in points)
     draw(figure, key="showcase-scatter", alt=f"{metric} against {cost_title}: {said}.")
+    setting = f" Latency: {next(iter(latencies.values())).setting}." if axis == _LATENCY else ""
+    st.caption(f"Bars: 95 % intervals.{setting}")
 
 
 def _latency_points(rows: list[Row], latencies: dict[str, LatencyRow]) -> list[ScatterPoint]:
