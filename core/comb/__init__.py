@@ -1,0 +1,1 @@
+"""Comb: exact structured pruning of any traced model."""

@@ -1,0 +1,260 @@
+"""Reading a traced graph once, node by node: which variables does every dimension of every tensor carry?
+
+The reader holds what the rules need: the axes of every node's value, the axes of parameters and buffers, and the list
+of *rewrites*, the constants in the graph and the attributes of layers that follow the number of surviving indices.
+The rules themselves, one per operation, are in ``rules/``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, fx, nn
+
+from ..models.traced import TracedModel
+from ..models.vocabulary import FUNCTIONS, arguments, name_of
+from .axes import Axis, Factor, flat, is_free, plain, tie_axes
+from .variables import VarArray, Variables
+
+__all__ = ["LAYER_RULES", "RULES", "Dims", "Reader", "Rewrite", "rule"]
+
+Dims = tuple[Axis, ...]
+"""The axes of one tensor."""
+
+Rule = Callable[["Reader", fx.Node, dict[str, Any]], Any]
+RULES: dict[str, Rule] = {}
+LAYER_RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str, layers: tuple[str, ...] = ()) -> Callable[[Rule], Rule]:
+    """File a rule under canonical names of functions and under type names of layers.
+
+    A rule is called as ``rule(reader, node, arguments)``, with the axes of a tensor (``Dims``) in place of each tensor
+    argument, and returns the axes of the result (a tuple of them for several results).
+    """
+
+    def add(function: Rule) -> Rule:
+        for name in names:
+            assert name not in RULES, name
+            RULES[name] = function
+        for layer in layers:
+            assert layer not in LAYER_RULES, layer
+            LAYER_RULES[layer] = function
+        return function
+
+    return add
+
+
+@dataclass(frozen=True, eq=False)
+class Rewrite:
+    """A number in the graph that counts surviving indices.
+
+    ``target`` is a node's name and ``place`` the path to one of its arguments (``("args", 1, 2)``), or ``target`` is a
+    layer's name and ``place`` an attribute (``("layer", "groups")``). The number becomes what is left of
+    ``axis``.
+    """
+
+    target: str
+    place: tuple[Any, ...]
+    axis: Axis
+
+
+class Reader:
+    """One pass over a traced model. After ``read``: ``variables``, ``tensors``, ``rewrites``, ``kinds``.
+
+    Args:
+        model: the traced model; it is only read.
+        shapes: shape of every tensor in the graph by node (nested tuples for several results), integers for sizes.
+    """
+
+    def __init__(self, model: TracedModel, shapes: dict[fx.Node, Any]) -> None:
+        self.model = model
+        self.shapes = shapes
+        self.variables = Variables()
+        self.values: dict[fx.Node, Any] = {}
+        self.rewrites: list[Rewrite] = []
+        self.constants: list[tuple[str, tuple[Any, ...], Any, Axis]] = []
+        self.normed: list[VarArray] = []  # variables over which a norm computes its statistics
+        self.roles: dict[str, list[VarArray]] = {"heads": [], "head_width": []}
+        self._layers = dict(model.graph_module.named_modules(remove_duplicate=False))
+        self._canonical, self._shapes = _tensor_names(model.graph_module)
+        self.tensors: dict[str, list[Axis | None]] = {name: [None] * len(s) for name, s in self._shapes.items()}
+
+    def read(self) -> None:
+        """Apply the rule of every node; what no rule knows is frozen with a reason that names it."""
+        for node in self.model.graph_module.graph.nodes:
+            self.values[node] = self._value(node)
+
+    def _value(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            return tuple(plain(size) for size in self.shapes[node])
+        if node.op == "get_attr":
+            return self.tensor(str(node.target))
+        if node.op == "output":
+            for dims in _tensors(self._resolve(node.args)):
+                self.freeze(dims, "it is an output of the network")
+            return None
+        if node.op == "call_module":
+            layer = self._layers[str(node.target)]
+            found = LAYER_RULES.get(type(layer).__name__)
+            given = {"x": node.args[0], "others": node.args[1:], **node.kwargs}
+            name = type(layer).__name__
+        else:
+            name = name_of(node.target)
+            found = RULES.get(name)
+            given = arguments(node)
+        if not isinstance(self.shapes[node], tuple):
+            return self.shapes[node]  # an integer: a size that follows the batch
+        given = {key: self._resolve(value) for key, value in given.items()}
+        if found is None:
+            return self.unknown(node, given, f"“{name}” is not understood{_at(node)}")
+        return found(self, node, given)
+
+    def _resolve(self, value: Any) -> Any:
+        if isinstance(value, fx.Node):
+            return self.values[value]
+        if isinstance(value, tuple):
+            return tuple(self._resolve(item) for item in value)
+        if isinstance(value, list):
+            return [self._resolve(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self._resolve(item) for key, item in value.items()}
+        if isinstance(value, slice):
+            return slice(*(self._resolve(item) for item in (value.start, value.stop, value.step)))
+        return value
+
+    # -- for rules ----------------------------------------------------------------------------------------------
+
+    def layer(self, node: fx.Node) -> nn.Module:
+        """The layer that a ``call_module`` node calls."""
+        return self._layers[str(node.target)]
+
+    def result(self, node: fx.Node) -> Dims:
+        """Axes without variables of the node's result."""
+        return tuple(plain(size) for size in self.shapes[node])
+
+    def unknown(self, node: fx.Node, given: Any, reason: str) -> Any:
+        """Freeze every tensor among the arguments; the result has nothing to remove."""
+        self.unknown_tensors(given, reason)
+        if node.op == "call_module":
+            layer = self.layer(node)
+            for name, _ in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
+                self.freeze(self.tensor(f"{node.target}.{name}"), reason)
+        return _plain_like(self.shapes[node])
+
+    def freeze(self, dims: Dims, reason: str) -> None:
+        """Never remove anything from these dimensions."""
+        for axis in dims:
+            self.freeze_axis(axis, reason)
+
+    def freeze_axis(self, axis: Axis, reason: str) -> None:
+        """Never remove anything from this dimension."""
+        for factor in axis:
+            if factor.variables is not None:
+                self.variables.freeze(factor.variables, reason)
+
+    def tensor(self, name: str) -> Dims:
+        """Axes of a parameter, buffer or constant; dimensions seen for the first time get fresh variables."""
+        return tuple(self.produce(name, dim) for dim in range(len(self._shapes[self._canonical[name]])))
+
+    def produce(self, name: str, dim: int) -> Axis:
+        """The axis of a tensor's dimension."""
+        name = self._canonical[name]
+        axis = self.tensors[name][dim]
+        if axis is None:
+            size = self._shapes[name][dim]
+            axis = plain(1) if size == 1 else (Factor(size, self.variables.fresh(size)),)
+            self.tensors[name][dim] = axis
+        return axis
+
+    def consume(self, name: str, dim: int, axis: Axis, reason: str) -> None:
+        """The tensor's dimension loses the same indices as ``axis``."""
+        name = self._canonical[name]
+        if not is_free(axis):
+            axis = (Factor(self._shapes[name][dim], np.zeros(self._shapes[name][dim], dtype=np.int64)),)
+        known = self.tensors[name][dim]
+        self.tensors[name][dim] = axis if known is None else tie_axes(known, axis, self.variables, reason)
+
+    def has(self, node: fx.Node, name: str) -> bool:
+        """Whether the layer has this parameter or buffer."""
+        return f"{node.target}.{name}" in self._canonical
+
+    def attribute(self, node: fx.Node, name: str, axis: Axis) -> None:
+        """The layer's attribute (``in_channels``, ``groups``) is the number of surviving indices of ``axis``."""
+        self.rewrites.append(Rewrite(str(node.target), ("layer", *name.split(".")), axis))
+
+    def argument(self, node: fx.Node, path: tuple[Any, ...], axis: Axis) -> None:
+        """The argument at ``path`` is the number of surviving indices of ``axis``."""
+        if is_free(axis):
+            self.rewrites.append(Rewrite(node.name, path, axis))
+
+    def bound(self, node: fx.Node, path: tuple[Any, ...], variables: VarArray, index: int) -> None:
+        """The argument at ``path`` is a position: the number of surviving indices before ``index``."""
+        if index:
+            self.rewrites.append(Rewrite(node.name, path, (Factor(index, variables[:index]),)))
+
+    def unknown_tensors(self, given: Any, reason: str) -> None:
+        """Freeze every tensor among the arguments."""
+        for dims in _tensors(given):
+            self.freeze(dims, reason)
+
+    def parameter_path(self, node: fx.Node, name: str) -> tuple[Any, ...]:
+        """Where a named argument of a function node stands."""
+        function = FUNCTIONS[name_of(node.target)]
+        if name in node.kwargs:
+            return ("kwargs", name)
+        return ("args", function.parameters.index(name))
+
+    def flat(self, axis: Axis) -> VarArray:
+        """Variables of every index of an axis."""
+        return flat(axis, self.variables)
+
+    def reason(self, node: fx.Node, what: str) -> str:
+        """A reason that names the layer and the line."""
+        return f"{what}{_at(node)}"
+
+
+def _at(node: fx.Node) -> str:
+    source = node.meta.get("source", "")
+    return f" at {source}" if source else f" at node “{node.name}”"
+
+
+def _tensor_names(module: nn.Module) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Canonical name of every tensor (tied ones share one), and shapes by canonical name."""
+    first: dict[int, str] = {}
+    canonical: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    for name, tensor in named:
+        canonical[name] = first.setdefault(id(tensor), name)
+        if canonical[name] == name:
+            shapes[name] = tuple(tensor.shape)
+    return canonical, shapes
+
+
+def _is_dims(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(axis, tuple) and bool(axis) and all(isinstance(f, Factor) for f in axis) for axis in value
+    )
+
+
+def _tensors(value: Any) -> Iterator[Dims]:
+    if isinstance(value, Tensor | str | int | float) or value is None:
+        return
+    if _is_dims(value):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _plain_like(shape: Any) -> Any:
+    if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape):
+        return tuple(plain(size) for size in shape)
+    if isinstance(shape, tuple | list):
+        return tuple(_plain_like(item) for item in shape)
+    return shape
