@@ -101,8 +101,8 @@ def write_onnx(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence for the exporters' chatter: a deprecation notice, remarks on traced constants, version conversion."""
-    # on a failure the TorchScript exporter prints its whole graph; only a private switch stops it
-    getattr(torch._C, "_jit_set_onnx_log_enabled", bool)(False)
+    # on a failure the TorchScript exporter prints its whole graph, and only a private switch keeps that out of stdout
+    getattr(torch._C, "_jit_set_onnx_log_output_stream", str)("stderr")
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
