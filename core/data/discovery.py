@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from .folders import folders_below
 from .sources import DATA_SOURCES
-from .sources.base import folders_below
 from .specs import DataSpec
 
 __all__ = ["discover_data"]
@@ -15,12 +15,14 @@ def discover_data(root: Path | str) -> list[DataSpec]:
     A folder counts for the first source that recognises it, and folders inside a data set are not looked at.
     """
     base = Path(root).expanduser().resolve()
-    found: list[tuple[Path, DataSpec]] = []
-    for folder in folders_below(base):
-        if any(known in folder.parents for known, _ in found):
-            continue
+    found: list[DataSpec] = []
+
+    def recognised(folder: Path) -> bool:
         for key, source in DATA_SOURCES.items():
             if source.needs_folder and source.matches(folder):
-                found.append((folder, DataSpec(source=key, root=folder.relative_to(base).as_posix())))
-                break
-    return [spec for _, spec in found]
+                found.append(DataSpec(source=key, root=folder.relative_to(base).as_posix()))
+                return True
+        return False
+
+    folders_below(base, recognised)
+    return found

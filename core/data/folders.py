@@ -1,13 +1,23 @@
 """How folders of images are laid out: splits, classes, images and their masks. Looks at names only."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from .files import IMAGE_SUFFIXES
 from .notes import Notes
 
-__all__ = ["SPLIT_FOLDERS", "holds_images", "image_files", "mask_folders", "split_folders", "visible_folders"]
+__all__ = [
+    "SPLIT_FOLDERS",
+    "folders_below",
+    "holds_images",
+    "image_files",
+    "mask_folders",
+    "split_folders",
+    "visible_folders",
+]
 
+FOLDERS_AT_MOST = 2000
 SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "select": ("val", "valid", "validation", "dev"),
@@ -19,11 +29,35 @@ MASK_PARENTS = ("masks", "labels", "annotations", "SegmentationClass", "gtFine")
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """The sub-folders whose name does not begin with a dot, sorted by name."""
+    """The sub-folders whose name does not begin with a dot, sorted by name; none where it cannot be listed.
+
+    Folders with a million images are listed too: entries are asked for their kind without a look at each file.
+    """
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
     except OSError:
         return []
+    return [folder / name for name in sorted(names)]
+
+
+def folders_below(root: Path, stop: Callable[[Path], bool], *, depth: int = 3) -> list[Path]:
+    """``root`` and the visible folders below it, breadth first, at most ``FOLDERS_AT_MOST``.
+
+    Where ``stop`` says so, the folder is listed, and what is below it is not.
+    """
+    found: list[Path] = []
+    level = [root] if root.is_dir() else []
+    for remaining in range(depth, -1, -1):
+        deeper: list[Path] = []
+        for folder in level:
+            if len(found) == FOLDERS_AT_MOST:
+                return found
+            found.append(folder)
+            if remaining and not stop(folder):
+                deeper += visible_folders(folder)
+        level = deeper
+    return found
 
 
 def holds_images(folder: Path) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 from ..errors import DataError
 from ..progress import SILENT, Progress
 from .fingerprint import fingerprint
+from .folders import folders_below
 from .raw import RawData, RawSplit
 from .roots import cache_folder, data_root, resolve_folder
 from .sources import DATA_SOURCES, DataSource
-from .sources.base import folders_below
 from .specs import DataSpec
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def open_data(
     source = DATA_SOURCES[spec.source]
     spec, folder = resolve_spec(spec, source, progress=progress)
     data = source.read(spec, folder, progress=progress)
-    return _as_splits(data, spec, progress)
+    splits = _as_splits(data, spec, progress)
+    if spec.image_size is not None:  # sources of files have decoded at this size already
+        splits = splits.fitted_to((splits.input_shape[0], *spec.image_size))
+    return splits
 
 
 def resolve_spec(spec: DataSpec, source: DataSource, *, progress: Progress = SILENT) -> tuple[DataSpec, Path | None]:
@@ -72,7 +75,7 @@ def resolve_spec(spec: DataSpec, source: DataSource, *, progress: Progress = SIL
 
 
 def _found(source: DataSource, base: Path | None) -> Path | None:
-    candidates = ([] if base is None else folders_below(base)) + [cache_folder(source.key)]
+    candidates = ([] if base is None else folders_below(base, source.matches)) + [cache_folder(source.key)]
     return next((folder for folder in candidates if folder.is_dir() and source.matches(folder)), None)
 
 

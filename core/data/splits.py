@@ -184,7 +184,7 @@ class Splits:
         if (height, width) != self.input_shape[1:]:
             notes.append(
                 f"Images are resized from {self.input_shape[1]}×{self.input_shape[2]} to {height}×{width} "
-                "(height × width), the size of the model's input."
+                "(height × width)."
             )
         mean, std = fitted_normalisation(self.mean, channels), fitted_normalisation(self.std, channels)
 

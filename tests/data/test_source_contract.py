@@ -50,18 +50,14 @@ class TestEverySource:
         assert ("root" in source.fields) == source.needs_folder
         assert ("download" in source.fields) == source.can_download
 
-    def test_is_found_where_it_lies(self, key: str, spec: DataSpec, tmp_path: Path) -> None:
-        if not DATA_SOURCES[key].needs_folder:
-            assert DATA_SOURCES[key].find(tmp_path) == []
-            return
-        inner = tmp_path / "inner"
-        inner.mkdir()
-        BUILDERS[key](inner)
-        assert DataSpec(source=key, root="inner") in DATA_SOURCES[key].find(tmp_path)
-        assert [found.source for found in discover_data(inner)] == [key]
-        nothing = tmp_path / "nothing"
-        nothing.mkdir()
-        assert discover_data(nothing) == []
+    def test_is_found_where_it_lies(self, key: str, tmp_path: Path) -> None:
+        source = DATA_SOURCES[key]
+        (tmp_path / "nothing").mkdir()
+        assert source.find(tmp_path) == discover_data(tmp_path) == []
+        if source.needs_folder:
+            (tmp_path / "inner" / "data").mkdir(parents=True)
+            BUILDERS[key](tmp_path / "inner" / "data")
+            assert source.find(tmp_path) == discover_data(tmp_path) == [DataSpec(source=key, root="inner/data")]
 
     def test_splits_are_whole(self, key: str, splits: Splits) -> None:
         source = DATA_SOURCES[key]
@@ -103,6 +99,11 @@ class TestEverySource:
         limited = open_data(spec, limit=10)
         for name in SPLIT_NAMES:
             assert len(limited.split(name)) == min(10, len(splits.split(name)))
+
+    def test_image_size_is_honoured(self, spec: DataSpec) -> None:
+        other = open_data(spec, image_size=(20, 24), limit=10)
+        assert other.input_shape[1:] == (20, 24)
+        assert next(other.test.batches(2))[0].shape[2:] == (20, 24)
 
     def test_description_is_json(self, splits: Splits) -> None:
         body = json.loads(json.dumps(splits.describe(), allow_nan=False))

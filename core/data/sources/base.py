@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 from ...models.specs import Task
 from ...progress import SILENT, Progress
+from ..folders import folders_below
 from ..raw import RawData
 from ..specs import DataSpec
 
-__all__ = ["DataSource", "describe_fields", "folders_below"]
-
-FOLDERS_AT_MOST = 2000
+__all__ = ["DataSource", "describe_fields"]
 
 
 class DataSource(ABC):
@@ -45,7 +44,7 @@ class DataSource(ABC):
         """Specifications of the data sets of this kind at or below ``root``, with roots relative to it."""
         return [
             DataSpec(source=self.key, root=folder.relative_to(root).as_posix())
-            for folder in folders_below(root)
+            for folder in folders_below(root, self.matches)
             if self.matches(folder)
         ]
 
@@ -61,22 +60,3 @@ def describe_fields(source: DataSource) -> dict[str, dict[str, Any]]:
         for name, field in DataSpec.model_fields.items()
         if name in source.fields
     }
-
-
-def folders_below(root: Path, *, depth: int = 3) -> list[Path]:
-    """``root`` and the visible folders below it, breadth first, at most ``FOLDERS_AT_MOST`` of them."""
-    found = [root] if root.is_dir() else []
-    level = list(found)
-    for _ in range(depth):
-        deeper: list[Path] = []
-        for folder in level:
-            try:
-                children = sorted(child for child in folder.iterdir() if child.is_dir())
-            except OSError:
-                continue  # a folder that this server may not read holds nothing for it
-            deeper += [child for child in children if not child.name.startswith(".")]
-            if len(found) + len(deeper) >= FOLDERS_AT_MOST:
-                return (found + deeper)[:FOLDERS_AT_MOST]
-        found += deeper
-        level = deeper
-    return found
