@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import fx
 
+from ..models.eval_mode import eval_mode
 from ..progress import SILENT, Progress
-from .eval_mode import eval_mode
 
 if TYPE_CHECKING:
     from ..models.traced import TracedModel

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import PlanError
+from ..models.eval_mode import eval_mode
 from ..progress import SILENT, Progress
-from .eval_mode import eval_mode
 
 __all__ = ["batchnorm_layers", "recalibrate_batchnorm"]
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from ..data.splits import Splits
 from ..data.tasks import METRICS, loss_per_image
 from ..errors import DataError
+from ..models.eval_mode import eval_mode
 from ..progress import Progress
-from .eval_mode import eval_mode
 from .evaluation import Evaluation
 from .statistics import bootstrap_miou, mean_iou, wilson_interval
 

@@ -18,8 +18,8 @@ import onnx
 import torch
 from torch import Tensor, fx
 
-from ..analysis.eval_mode import eval_mode
 from ..errors import ExportError
+from ..models.eval_mode import eval_mode
 
 if TYPE_CHECKING:
     from ..models.traced import TracedModel

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..analysis.eval_mode import eval_mode
+from ..models.eval_mode import eval_mode
 from ..progress import SILENT, Progress
 
 if TYPE_CHECKING:

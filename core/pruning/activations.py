@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..analysis.eval_mode import eval_mode
+from ..models.eval_mode import eval_mode
 from .criteria.base import CalibrationContext
 
 __all__ = ["conv_input_energy", "input_energy", "linear_input_energy"]
