@@ -10,6 +10,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -407,3 +408,24 @@ def test_classes_are_read_from_the_head() -> None:
         "aux_classifier.4.weight": torch.zeros(5, 8, 1, 1),
     }
     assert checkpoint_classes(with_auxiliary) == 21
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy, save_file])
+def test_any_damage_is_either_harmless_or_told(write: Callable[..., None], tmp_path: Path) -> None:
+    """Bytes changed and files cut at random: nothing but CheckpointError ever comes out."""
+    path = tmp_path / "weights.pt"
+    write(state(), path)
+    whole = path.read_bytes()
+    random = Random(0)
+    refused = 0
+    for _ in range(150):
+        body = bytearray(whole)
+        for _ in range(random.choice((1, 1, 4))):
+            body[random.randrange(len(body))] = random.randrange(256)
+        path.write_bytes(body[: random.randrange(1, len(body))] if random.random() < 0.2 else body)
+        try:
+            checkpoint = load_checkpoint(path)
+            fit_checkpoint(small_net(), checkpoint)
+        except CheckpointError:
+            refused += 1
+    assert refused > 20
