@@ -236,6 +236,7 @@ def _read_tensors(
             raise _damaged(path, f"tensor “{name[:80]}”: {problem}") from None
         offset += length
     aliases = header.get("aliases", {})
-    if not isinstance(aliases, dict) or any(other not in tensors or name in tensors for name, other in aliases.items()):
+    named = isinstance(aliases, dict) and all(isinstance(other, str) for other in aliases.values())
+    if not named or any(other not in tensors or name in tensors for name, other in aliases.items()):
         raise _damaged(path, "a shared name points nowhere")
     return tensors, aliases
