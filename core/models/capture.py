@@ -6,9 +6,10 @@ what the model gives on random input. Where both ways fail, the person reads whi
 """
 
 import copy
+import inspect
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,27 +61,31 @@ def trace(
         ModelError: naming the operation and the source line that cannot be captured.
     """
     input_shape = _checked_shape(module, input_shape)
-    was_training = {name: child.training for name, child in module.named_modules()}
+    was_training = {child: child.training for child in module.modules()}
+    ways: tuple[tuple[str, Callable[[], nn.Module]], ...] = (
+        ("symbolic", lambda: _shadow(module)),
+        ("export", lambda: export_module(module, input_shape, functional=False)),
+        ("export", lambda: export_module(module, input_shape, functional=True)),
+    )
+    problems: list[ModelError] = []
     module.eval()
     try:
-        try:
-            traced = _capture(module, module, input_shape, task, origin, by="symbolic")
-            if verify:
-                _verify(module, traced)
-            return traced
-        except ModelError as error:
-            symbolic = error
-        _LOG.info("symbolic capture failed, trying torch.export: %s", symbolic)
-        try:
-            traced = _capture(module, export_module(module, input_shape), input_shape, task, origin, by="export")
-            if verify:
-                _verify(module, traced)
-            return traced
-        except ModelError as error:
-            raise ModelError(f"The model cannot be captured. {symbolic} {error}") from symbolic
+        for name, runnable in ways:
+            try:
+                traced = _capture(module, runnable(), input_shape, task, origin, by=name)
+                if verify:
+                    _verify(module, traced)
+                return traced
+            except ModelError as problem:
+                _LOG.info("capture by %s failed: %s", name, problem)
+                problems.append(problem)
+                if getattr(problem, "final", not isinstance(problem, Untraceable)):
+                    break
     finally:
-        for name, child in module.named_modules():
-            child.training = was_training[name]
+        for child, mode in was_training.items():
+            child.training = mode
+    words = dict.fromkeys((str(problems[0]), str(problems[-1])))
+    raise ModelError(f"The model cannot be captured. {' '.join(words)}") from problems[0]
 
 
 def _checked_shape(module: nn.Module, input_shape: Any) -> tuple[int, int, int]:
@@ -92,6 +97,16 @@ def _checked_shape(module: nn.Module, input_shape: Any) -> tuple[int, int, int]:
         raise ModelError(f"The input shape must be positive, got {(channels, height, width)}.")
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError("A TorchScript module has no python code to capture; build the model from its python class.")
+    needed = [
+        name
+        for name, parameter in inspect.signature(module.forward).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        raise ModelError(
+            f"The model's forward needs {len(needed)} inputs ({', '.join(needed)}); it must take one batch of images."
+        )
     lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise ModelError(f"“{lazy[0]}” has no shape yet: run the model once on an example before tracing it.")
@@ -107,7 +122,7 @@ def _capture(
     *,
     by: str,
 ) -> TracedModel:
-    tracer = Tracer(_shadow(runnable) if by == "symbolic" else runnable, rules=RULES, openers=OPENERS)
+    tracer = Tracer(runnable, rules=RULES, openers=OPENERS)
     graph = _run(tracer, input_shape)
     layers: dict[str, nn.Module] = {**tracer.layers, **tracer.helpers}
     modularise(graph, original, layers)
@@ -132,10 +147,30 @@ def _capture(
     assembled = assemble(graph, shells, extra, temporary=temporary)
     names = _original_names(original, assembled, tracer.renamed)
     traced = TracedModel(
-        assembled, input_shape=input_shape, task=task, origin=dict(origin or {}), captured_by=by, original_names=names
+        assembled, input_shape=input_shape, task=task, origin=origin, captured_by=by, original_names=names
     )
-    traced.eval()
-    return traced
+    notes = _notes(original, traced)
+    if notes:
+        traced.origin["notes"] = [*traced.origin.get("notes", []), *notes]
+    return traced.eval()
+
+
+def _notes(original: nn.Module, traced: TracedModel) -> list[str]:
+    """What a person should know of the difference between the model and its graph."""
+    notes = []
+    kept = traced.state_dict()
+    missing = [name for name in original.state_dict() if name not in kept]
+    if missing:
+        parts = list(dict.fromkeys(name.split(".")[0] for name in missing))
+        notes.append(f"Not used when the model predicts, and left out: {', '.join(parts[:6])}.")
+    drops = {name for name, child in original.named_modules() if isinstance(child, _DROPOUT) and child.p > 0}
+    called = {node.target for node in traced.graph_module.graph.nodes if node.op == "call_module"}
+    if drops and traced.captured_by == "export" and not any("dropout" in str(name) for name in called):
+        notes.append("Dropout is not part of the captured graph; further training runs without it.")
+    return notes
+
+
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def _shadow(module: nn.Module) -> nn.Module:

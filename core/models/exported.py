@@ -16,8 +16,13 @@ from .tracer import Untraceable
 __all__ = ["export_module"]
 
 
-def export_module(module: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
+def export_module(module: nn.Module, input_shape: tuple[int, int, int], *, functional: bool) -> nn.Module:
     """The model as a flat graph of ATen operations, batch size free.
+
+    Args:
+        module: the model, in eval mode.
+        input_shape: (C, H, W).
+        functional: rewrite in-place work, which also drops dropout from the graph.
 
     Raises:
         Untraceable: with torch.export's own reason, shortened.
@@ -32,6 +37,8 @@ def export_module(module: nn.Module, input_shape: tuple[int, int, int]) -> nn.Mo
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=False)
+            if functional:
+                program = program.run_decompositions({})  # no decomposition: in-place work is all that goes
             return program.module(check_guards=False)
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

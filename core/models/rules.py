@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .tracer import BATCH, Alias, Tracer, Untraceable
+from .tracer import BATCH, Alias, First, Tracer, Untraceable
 
 __all__ = ["RULES"]
 
@@ -240,7 +240,7 @@ def _dropout_rule(kind: type[nn.Module]) -> Rule:
     def rule(t: Tracer, out: Tensor, x: Tensor, p: float = 0.5, training: bool = False, *_: Any, **kw: Any) -> Any:
         p = kw.get("drop_prob", p)
         if kw.get("train", training):
-            raise Untraceable("A dropout is active in eval mode: the model has no fixed output.")
+            raise Untraceable("A dropout is active in eval mode: the model has no fixed output.", final=True)
         return t.call_helper("dropout", kind(p), x) if p else Alias(x)
 
     return rule
@@ -484,7 +484,7 @@ def _convolution(t: Tracer, out: Tensor, x: Any, weight: Tensor, bias: Any, stri
 def _attention(t: Tracer, out: Tensor, query: Any, key: Any, value: Any, attn_mask: Any = None,
                dropout_p: float = 0.0, is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False) -> fx.Node:  # fmt: skip
     if dropout_p:
-        raise Untraceable("Attention dropout is active in eval mode: the model has no fixed output.")
+        raise Untraceable("Attention dropout is active in eval mode: the model has no fixed output.", final=True)
     t.attention_in.add(t.path[-1])
     return t.emit("scaled_dot_product_attention", query, key, value, attn_mask, 0.0, is_causal, scale=scale,
                   enable_gqa=enable_gqa)  # fmt: skip
@@ -498,18 +498,22 @@ def _embedding(t: Tracer, out: Tensor, a: Any, b: Any, *_: Any, **kw: Any) -> fx
     return t.emit("embedding", index, weight)
 
 
-@_rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
-def _batch_norm(t: Tracer, out: Any, x: Any, *args: Any, **kw: Any) -> Any:
-    if t.last_operation != "batch_norm":
-        raise Untraceable(f"“{t.last_operation}” is not supported.")
-    if args and isinstance(args[3] if len(args) > 3 else None, Tensor | None) and len(args) >= 5:
-        # torch.batch_norm(x, weight, bias, mean, var, training, momentum, eps, …) and aten
+@_rule("batch_norm")
+def _batch_norm(t: Tracer, out: Tensor, x: Any, *args: Any, **kw: Any) -> fx.Node:
+    if len(args) >= 5:  # torch.batch_norm(x, weight, bias, mean, var, training, momentum, eps, …), and aten
         weight, bias, mean, var, training, momentum, eps = args[:7]
     else:  # F.batch_norm(x, mean, var, weight=…, …)
         mean, var = args[:2] if len(args) >= 2 else (kw["running_mean"], kw["running_var"])
         weight, bias = kw.get("weight"), kw.get("bias")
         training, momentum, eps = kw.get("training", False), kw.get("momentum", 0.1), kw.get("eps", 1e-5)
     return t.emit("batch_norm", x, mean, var, weight, bias, bool(training), momentum, eps)
+
+
+@_rule("_native_batch_norm_legit_no_training")
+def _native_batch_norm(
+    t: Tracer, out: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float
+) -> First:
+    return First(t.emit("batch_norm", x, mean, var, weight, bias, False, momentum, eps))
 
 
 @_rule("layer_norm")
@@ -718,7 +722,7 @@ def _split(t: Tracer, out: Any, x: Tensor, _count: Any = None, dim: int = 0, **_
 @_rule("unbind")
 def _unbind(t: Tracer, out: Any, x: Tensor, dim: int = 0) -> fx.Node:
     if x.shape[_dim(dim, x)] % BATCH == 0:
-        raise Untraceable("The forward loops over the examples of a batch; this is not supported.")
+        raise Untraceable(f"The forward loops over the examples of a batch{t.at()}; this is not supported.", final=True)
     return t.emit("unbind", x, _dim(dim, x))
 
 

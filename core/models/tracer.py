@@ -26,7 +26,7 @@ from ..errors import ModelError
 from .layers import is_layer
 from .vocabulary import FUNCTIONS
 
-__all__ = ["BATCH", "Alias", "Tracer", "Untraceable", "source_line"]
+__all__ = ["BATCH", "Alias", "First", "Tracer", "Untraceable", "source_line"]
 
 BATCH = 1_000_003
 """The batch size during capture: a prime far above any channel or token count."""
@@ -49,7 +49,14 @@ _ASSERTIONS = frozenset(("_assert", "_assert_scalar", "_assert_tensor_metadata",
 
 
 class Untraceable(ModelError):  # noqa: N818 - what it says of the model
-    """The forward does something that this way of capturing cannot follow."""
+    """The forward does something that this way of capturing cannot follow.
+
+    ``final`` says that no other way of capturing can follow it either.
+    """
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class Alias:
@@ -57,6 +64,13 @@ class Alias:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
+
+
+class First:
+    """Returned by a rule: the node is the first of several results; the graph has no use for the others."""
+
+    def __init__(self, node: fx.Node) -> None:
+        self.node = node
 
 
 class _Traced:
@@ -292,7 +306,8 @@ class Tracer(TorchFunctionMode):
             self._note(name)
             raise Untraceable(
                 f"The forward depends on the values of a tensor (“{name.strip('_')}”), not only on shapes"
-                f"{self._at()}; such control flow has no fixed graph."
+                f"{self.at()}; such control flow has no fixed graph.",
+                final=True,
             )
         return self._record(func, name, args, kwargs)
 
@@ -305,7 +320,7 @@ class Tracer(TorchFunctionMode):
         if name in _CONCRETE:
             return func(*args, **kwargs)
         self._note(name)
-        raise Untraceable(f"“{name}” makes a tensor whose size follows the batch{self._at()}; this is not supported.")
+        raise Untraceable(f"“{name}” makes a tensor whose size follows the batch{self.at()}; this is not supported.")
 
     def _batched_factory(self, name: str, args: Any, kwargs: Any) -> Tensor:
         value = {"zeros": 0, "ones": 1, "empty": 0}.get(name)
@@ -321,7 +336,7 @@ class Tracer(TorchFunctionMode):
     def _record(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         self._note(name)
         if kwargs.get("out") is not None:
-            raise Untraceable(f"“{name}” with out=… is not supported{self._at()}.")
+            raise Untraceable(f"“{name}” with out=… is not supported{self.at()}.")
         kwargs = {key: value for key, value in kwargs.items() if key != "out"}
         if name == "__setitem__":
             return self._set_item(*args)
@@ -332,7 +347,7 @@ class Tracer(TorchFunctionMode):
         values, keywords = _map(self._value, args), _map(self._value, kwargs)
         if "device" in keywords:
             keywords["device"] = torch.device("meta")
-        result = self._evaluate(func, values, keywords, args)
+        result = self._evaluate(func, base, values, keywords)
         outcome = self.rules[base](
             self, result, *args, **{key: value for key, value in kwargs.items() if key != "inplace"}
         )
@@ -342,16 +357,22 @@ class Tracer(TorchFunctionMode):
             if outcome.tensor is result or not isinstance(result, Tensor):
                 return outcome.tensor
             return self._track(result.detach() if self._is_known(result) else result, self.node_of(outcome.tensor))
+        if isinstance(outcome, First):
+            return (self._wrap(result[0], outcome.node), *result[1:])
         if in_place:
             self._write(args[0], outcome, fill=args[1:2] if name == "fill_" else (0,) if name == "zero_" else None)
             return args[0]
         view = (args[0], args[1]) if name == "__getitem__" and _is_basic(args[1]) else None
         return self._wrap(result, outcome, view=view)
 
-    def _evaluate(self, func: Any, values: Any, keywords: Any, args: Any) -> Any:
-        if func is Tensor.to or _base_name(func) == "to":  # a device in the arguments must not move the meta twin
-            values = tuple(torch.device("meta") if isinstance(v, torch.device) else v for v in values)
-            values = tuple("meta" if isinstance(v, str) else v for v in values)
+    @staticmethod
+    def _evaluate(func: Any, base: str, values: Any, keywords: Any) -> Any:
+        """Run the operation on meta tensors."""
+        if base == "to":  # a device in the arguments must not move the meta twin
+            values = tuple(torch.device("meta") if isinstance(v, str | torch.device) else v for v in values)
+        if base == "view" and not isinstance(values[1], torch.dtype):
+            # Strides on the meta device are not always those of the real kernels, which is what a view depends on.
+            return torch.Tensor.reshape(*values, **keywords)
         return func(*values, **keywords)
 
     def _rule(self, func: Any, name: str, kwargs: Any) -> tuple[str | None, bool]:
@@ -369,7 +390,7 @@ class Tracer(TorchFunctionMode):
     def _descend(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """Run the body of a python function of torch that has no rule of its own, so that its parts are recorded."""
         if not isinstance(func, FunctionType):
-            raise Untraceable(f"The operation “{name}” is not supported{self._at()}.")
+            raise Untraceable(f"The operation “{name}” is not supported{self.at()}.")
         space = func.__globals__
         checks = [key for key in space if key.startswith("has_torch_function")]
         saved = {key: space[key] for key in checks}
@@ -389,14 +410,14 @@ class Tracer(TorchFunctionMode):
 
     def _set_item(self, x: Tensor, index: Any, value: Any) -> None:
         if not self._is_known(x):
-            raise Untraceable(f"A parameter, buffer or constant is overwritten in the forward{self._at()}.")
+            raise Untraceable(f"A parameter, buffer or constant is overwritten in the forward{self.at()}.")
         node = self.emit("assign", x, index, value)
         self._write(x, node)
 
     def _write(self, x: Tensor, node: fx.Node, fill: Any = None) -> None:
         """``x`` was changed in place and is now the value of ``node``; so is what it is a view of."""
         if not self._is_known(x):
-            raise Untraceable(f"A parameter, buffer or constant is changed in place in the forward{self._at()}.")
+            raise Untraceable(f"A parameter, buffer or constant is changed in place in the forward{self.at()}.")
         storage = self._storage(x)
         self._writes[storage] = self._writes.get(storage, 0) + 1
         stamp = self._writes[storage]
@@ -411,7 +432,7 @@ class Tracer(TorchFunctionMode):
         for base, index in chain:
             known = base._traced  # type: ignore[attr-defined]
             if known.stamp != stamp - 1:
-                raise Untraceable(f"A view of a tensor that has changed is written{self._at()}.")
+                raise Untraceable(f"A view of a tensor that has changed is written{self.at()}.")
             known.node = value = self.emit("assign", known.node, index, value)
             known.stamp = stamp
 
@@ -438,7 +459,7 @@ class Tracer(TorchFunctionMode):
             return self._size_node(int(value)) if whole else float(value)
         if hasattr(value, "item"):  # numpy scalars
             return self.node_of(value.item())
-        raise Untraceable(f"An argument of type {type(value).__name__} cannot be kept in a graph{self._at()}.")
+        raise Untraceable(f"An argument of type {type(value).__name__} cannot be kept in a graph{self.at()}.")
 
     def _size_node(self, value: int) -> Any:
         if value % BATCH == 0 and value != 0:
@@ -446,7 +467,7 @@ class Tracer(TorchFunctionMode):
         if abs(value) > BATCH // 16 and abs(value) < 64 * BATCH and self._near_batch(value):
             raise Untraceable(
                 f"A size is computed from the batch size in a way that cannot be followed (for example a batch "
-                f"divided or increased by a number){self._at()}."
+                f"divided or increased by a number){self.at()}."
             )
         return value
 
@@ -478,13 +499,13 @@ class Tracer(TorchFunctionMode):
         if self._is_known(tensor):
             traced = tensor._traced  # type: ignore[attr-defined]
             if traced.stamp != self._writes.get(self._storage(tensor), 0):
-                raise Untraceable(f"A tensor is used after it was changed in place through a view{self._at()}.")
+                raise Untraceable(f"A tensor is used after it was changed in place through a view{self.at()}.")
             return traced.node
         if id(tensor) in self._tensors:
             return self.attribute(self._tensors[id(tensor)][0])
         if tensor.device.type == "meta":
             raise Untraceable(
-                f"A tensor comes from an operation that cannot be seen (a compiled function?){self._at()}."
+                f"A tensor comes from an operation that cannot be seen (a compiled function?){self.at()}."
             )
         return self._constant(tensor)
 
@@ -561,7 +582,8 @@ class Tracer(TorchFunctionMode):
         self.last_operation = operation
         self.last_source = source_line(sys._getframe(2))
 
-    def _at(self) -> str:
+    def at(self) -> str:
+        """Where the forward is, for messages: source line and module."""
         where = f" in module “{self.path[-1]}”" if self.path[-1] else ""
         return f" at {self.last_source}{where}" if self.last_source else where
 

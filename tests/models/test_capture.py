@@ -29,7 +29,7 @@ TORCHVISION: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "shufflenet_v2_x0_5": (lambda: _build("shufflenet_v2_x0_5"), 32),
     "googlenet": (lambda: _build("googlenet", aux_logits=False, init_weights=False), 32),
     "vit": (
-        lambda: torchvision.models.VisionTransformer(32, 8, 2, 4, 32, 64, dropout=0.1, attention_dropout=0.1, num_classes=10),
+        lambda: torchvision.models.VisionTransformer(32, 8, 2, 4, 32, 64, 0.1, 0.1, num_classes=10),
         32,
     ),
     "swin": (
