@@ -104,7 +104,7 @@ def _with_weights(source: str, name: str, weights: Weights) -> tuple[ModelSpec, 
     if weights == "checkpoint":
         upload, checkpoint = _checkpoint()
         if upload is None and checkpoint is None:
-            return "Upload a checkpoint, or choose one of the files on this server."
+            return "Upload a checkpoint" + (", or choose one of the files on this server." if data_root() else ".")
     elif weights == "random":
         st.caption("Untrained weights: good for looking at structure and latency, not at accuracy.")
     num_classes, input_shape = None, None

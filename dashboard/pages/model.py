@@ -28,13 +28,16 @@ def render() -> None:
     st.title(escape(model.name, markdown=True), anchor=False)
     _about(model)
     _totals(session, model)
-    notes([*model.description.get("notes", ()), *_nonfinite(model)], title="Notes on opening")
-    editor = DraftEditor(session)
-    _layers(session, model, editor)
+    opening = latest_job(session.id, "open")
+    if opening is not None:
+        job_banner(opening, key="opening")
+    noticed = [*model.description.get("notes", ()), *((opening.result or {}).get("notes", ()) if opening else ())]
+    notes([*dict.fromkeys([*noticed, *_nonfinite(model)])], title="Notes on opening")
+    layer = _layers(session, model, DraftEditor(session))
     if data is not None:
         st.header("Data", anchor=False)
         data_panel(data)
-    code_drawer("model", _facts(session, model, data))
+    code_drawer("model", _facts(session, model, data, layer))
 
 
 def _about(model: Model) -> None:
@@ -74,7 +77,8 @@ def _nonfinite(model: Model) -> list[str]:
     return [f"These layers contain weights that are not finite numbers: {', '.join(broken)}."] if broken else []
 
 
-def _layers(session: Session, model: Model, editor: DraftEditor) -> None:
+def _layers(session: Session, model: Model, editor: DraftEditor) -> str | None:
+    """Table and cut line side by side; returns the chosen layer."""
     st.header("Layers", anchor=False)
     times, job = _times(session)
     frame = layer_frame(model.description, plan=editor.plan, times=times)
@@ -84,7 +88,7 @@ def _layers(session: Session, model: Model, editor: DraftEditor) -> None:
             "Nothing to prune in this model",
             "Only weights of convolutions and linear layers can be pruned, and this model has none.",
         )
-        return
+        return None
     table, panel = st.columns([3, 2], gap="medium")
     with table:
         others = len(frame) - len(prunable)
@@ -97,6 +101,7 @@ def _layers(session: Session, model: Model, editor: DraftEditor) -> None:
             empty("No weights to cut here", "Layers such as normalisation are not pruned; choose another one.")
         else:
             st.fragment(_layer_panel)(session.id, model, chosen)
+    return chosen
 
 
 def _layer_panel(session_id: str, model: Model, name: str) -> None:
@@ -160,5 +165,6 @@ def _time_button(session: Session, times: dict[str, float] | None, job: Any) -> 
         st.caption(f"Share of time: measured in PyTorch on this machine, one example at a time.{rest}")
 
 
-def _facts(session: Session, model: Model, data: Dataset | None) -> dict[str, Any]:
-    return {"session": session.id, "model": model.spec, "data": data.spec if data else None, "plan": session.draft_plan}
+def _facts(session: Session, model: Model, data: Dataset | None, layer: str | None) -> dict[str, Any]:
+    known = {"session_id": session.id, "model": model.spec, "data": data.spec if data else None, "layer": layer}
+    return {name: value for name, value in known.items() if value is not None}

@@ -1,0 +1,116 @@
+"""A newcomer's first minutes in the real browser: the demo in one click, the cut line, a refresh, a phone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .conftest import Site, Visit
+
+NewVisit = Callable[..., Visit]
+
+
+@pytest.fixture(scope="module")
+def demo(site: Site, chromium: Any) -> str:
+    """The id of a session opened by the one click, with its model measured."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(240_000)
+    visitor = Visit(context.new_page(), site).go()
+    visitor.sees("What pruning costs, and what it buys")
+    visitor.click("Use the demo")
+    visitor.page.wait_for_url("**/model?session=*")
+    session_id = visitor.session_id
+    assert session_id
+    visitor.sees("Dense accuracy, test split")
+    context.close()
+    return session_id
+
+
+def test_the_first_page_is_never_blank_and_asks_nobody(site: Site, visit: NewVisit) -> None:
+    visitor = visit(site).go()
+    for text in ("What pruning costs, and what it buys", "Begin with a sample", "Open your own"):
+        visitor.sees(text)
+    visitor.shot("start-empty")
+
+
+def test_the_demo_shows_layers_accuracy_and_data(site: Site, visit: NewVisit, demo: str) -> None:
+    visitor = visit(site).go("model", session=demo)
+    for text in ("Dense accuracy, test split", "Weights that fall", "Layers", "Data"):
+        visitor.sees(text)
+    assert visitor.page.locator('[data-testid="stDataFrame"]').first.is_visible()
+    assert visitor.page.locator(".esp-pictures img").count() == 10
+    visitor.shot("model")
+
+
+def test_slider_and_threshold_follow_each_other_and_the_plan_remembers(site: Site, visit: NewVisit, demo: str) -> None:
+    visitor = visit(site).go("model", session=demo)
+    page = visitor.page
+    slider = page.locator('[data-testid="stSlider"]', has_text="Sparsity of this layer").get_by_role("slider").first
+    threshold = page.get_by_label("Threshold on |w|").first
+    before = threshold.input_value()
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    page.get_by_role("button", name="Fix at 51.0 % in the plan").wait_for()
+    assert float(threshold.input_value()) > float(before)
+    threshold.fill("0")
+    threshold.press("Enter")
+    page.get_by_role("button", name="Fix at 0.0 % in the plan").wait_for()
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    page.get_by_role("button", name="Fix at 1.0 % in the plan").click()
+    visitor.sees("The draft plan fixes this layer at 1.0 %.")
+    page.reload()
+    visitor.settle().sees("The draft plan fixes this layer at 1.0 %.")
+    page.get_by_role("button", name="Free again").click()
+    page.get_by_role("button", name="Free again").wait_for(state="detached")
+
+
+def test_links_to_pages_keep_the_session(site: Site, visit: NewVisit, demo: str) -> None:
+    visitor = visit(site).go("model", session=demo)
+    links = visitor.page.locator(".st-key-masthead a")
+    hrefs = [links.nth(i).get_attribute("href") or "" for i in range(links.count())]
+    assert len(hrefs) >= 6
+    for href in hrefs:
+        assert f"session={demo}" in href, hrefs
+    visitor.page.get_by_role("link", name="Plan", exact=True).first.click()
+    visitor.page.wait_for_url(f"**/plan?session={demo}")
+
+
+def test_an_address_of_a_deleted_session_says_so(site: Site, visit: NewVisit) -> None:
+    visitor = visit(site).go("model", session="0123456789abcdef")
+    visitor.sees("This session is not here")
+    visitor.page.get_by_role("link", name="Go to Start").click()
+    visitor.sees("Begin with a sample")
+
+
+def test_a_session_can_be_renamed_and_deleted(site: Site, visit: NewVisit, demo: str) -> None:
+    visitor = visit(site).go()
+    page = visitor.page
+    visitor.click("More")
+    page.get_by_role("menuitem", name="Rename").or_(page.get_by_role("option", name="Rename")).first.click()
+    field = page.get_by_role("dialog").get_by_label("Name")
+    field.fill("Renamed <i>session</i>")
+    field.press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    visitor.sees("Renamed <i>session</i>")
+    visitor.click("More")
+    page.get_by_role("menuitem", name="Delete").or_(page.get_by_role("option", name="Delete")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    visitor.sees("Renamed <i>session</i>")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("address", ["start", "model"])
+def test_a_phone_shows_everything_without_sideways_scrolling(
+    site: Site, visit: NewVisit, demo: str, address: str, scheme: str
+) -> None:
+    visitor = visit(site, width=390, height=844, scheme=scheme).go("" if address == "start" else address, session=demo)
+    visitor.sees("Begin with a sample" if address == "start" else "Weights that fall")
+    visitor.shot(f"{address}-phone-{scheme}")
+    overflow = visitor.page.evaluate(
+        "() => { const m = document.querySelector('[data-testid=stMain]'); return m.scrollWidth - m.clientWidth }"
+    )
+    assert overflow <= 0
