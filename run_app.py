@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-root", type=Path, help="folder whose subfolders are offered as data sets (default: none)"
     )
-    parser.add_argument("--device", default="auto", help="where jobs compute: auto, cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--device", help="where jobs compute: auto, cpu, cuda, cuda:1 (default: ESPALIER_DEVICE, else auto)"
+    )
     parser.add_argument(
         "--demo", action="store_true", help="fill the workspace with a finished example, made by real jobs, once"
     )

@@ -54,7 +54,14 @@ DataRoot = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Images per split at most.", show_default=False)]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of random weights and of the split.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu, cuda, cuda:1.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Where to compute: auto, cpu, cuda, cuda:1. Default: ESPALIER_DEVICE, else auto.",
+        show_default=False,
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option("--models", metavar="FILE.py[:FUNCTION]", help="Register your own models; the file is executed."),

@@ -42,7 +42,7 @@ def prune(
     limit: o.Limit = None,
     seed: o.SeedOption = 0,
     name: Annotated[str, typer.Option("--name", help="Label of the variant.", show_default=False)] = "",
-    device: o.Device = "auto",
+    device: o.Device = None,
     models: o.Models = None,
     workspace: o.WorkspaceFolder = None,
     json: o.Json = False,

@@ -40,7 +40,7 @@ class Target:
 
 @contextmanager
 def open_workspace(
-    folder: Path | None, *, device: str = "auto", models: list[str] | None = None
+    folder: Path | None, *, device: str | None = None, models: list[str] | None = None
 ) -> Iterator[Workspace]:
     """The workspace, shared with a dashboard that may be running on it."""
     configure(device=device, models=tuple(models or ()))

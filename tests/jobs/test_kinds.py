@@ -107,7 +107,7 @@ def test_data_first_then_the_model(runner: Runner, session: Session) -> None:
 @pytest.mark.parametrize(
     ("payload", "sentence"),
     [
-        ({"model": {**MODEL, "name": "nonsense"}, "data": DATA}, "no model called"),
+        ({"model": {**MODEL, "name": "nonsense"}, "data": DATA}, "nonsense"),
         ({"model": MODEL, "data": {"source": "nonsense"}}, "Unknown data source"),
         ({"model": {"source": "sample"}, "data": DATA}, "“name”"),
         ({"model": MODEL, "data": {"source": "scenes", "limit": 20}}, "same task"),
