@@ -10,7 +10,6 @@ from typing import Any
 import typer
 
 from ..data.opening import DATA_SOURCES
-from ..data.sources.base import folders_below
 from ..data.specs import DataSpec
 from ..environment import configure
 from ..errors import Cancelled, DataError, EspalierError, ModelError, StoreError
@@ -73,8 +72,8 @@ def data_spec(target: Target) -> DataSpec:
     root: str | None = None
     if target.data_root is not None:
         base = target.data_root.expanduser().absolute()
-        found = next((folder for folder in folders_below(base) if source.matches(folder)), base)
-        root = str(found)
+        found = source.find(base) if base.is_dir() else []
+        root = str(base / (found[0].root or "") if found else base)
     return DataSpec(source=target.data, root=root, limit=target.limit, seed=target.seed)
 
 

@@ -120,6 +120,21 @@ def test_the_whole_way(capsys: pytest.CaptureFixture[str], folder: str, tmp_path
     assert "parameters are not zero" in capsys.readouterr().out
 
 
+def test_data_are_found_below_a_folder_and_stored_with_their_full_path(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, shared_data: Path
+) -> None:
+    place = ("--workspace", str(tmp_path))
+    checkpoint = str(shared_data / "checkpoints" / "resnet20-12fca82f.th")
+    model = ("open", "resnet20", "--checkpoint", checkpoint, "--limit", "100")
+    opened = call(capsys, *model, "--data", "cifar10", "--data-root", str(shared_data), *place)
+    assert opened["metrics"]["test"]["score"] > 0.8
+    with Workspace.open(tmp_path) as workspace:
+        root = Path(workspace.store.get_dataset(opened["data_id"]).spec["root"])
+    assert root.is_absolute()
+    assert shared_data in (root, *root.parents)
+    assert "no/such" in fails(capsys, *model, "--data", "cifar10", "--data-root", "/no/such", *place)
+
+
 def test_failures_are_one_sentence_and_leave_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     place = ("--workspace", str(tmp_path / "new"))
     assert "“nonsense”" in fails(capsys, "open", "nonsense", "--data", "digits", *place)
