@@ -61,7 +61,7 @@ def scatter_figure(
                 mode="markers+text",
                 name=name,
                 text=[short(p.name, 22) for p in members],
-                textposition="top center",
+                textposition="top right",
                 marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
                 customdata=[[p.variant_id] for p in members],
                 hovertext=[p.hover for p in members],
@@ -78,11 +78,9 @@ def scatter_figure(
                 ),
             )
         )
-    fig.update_xaxes(title=cost_title, rangemode="tozero", tickformat=cost_format)
+    fig.update_xaxes(title=cost_title, tickformat=cost_format, range=_padded(points))
     fig.update_yaxes(title=f"{metric} on the test split, %")
-    fig.update_layout(
-        hovermode="closest", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None}
-    )
+    fig.update_layout(showlegend=True)
     return fig
 
 
@@ -151,12 +149,21 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
     fig.update_xaxes(title="removed, %", side="top", range=[0, 100])
     fig.update_layout(
         barmode="group",
+        showlegend=True,
         bargap=0.25,
         dragmode=False,
         margin={"l": 8, "r": 12, "t": 76, "b": 8},
         legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "title": None},
     )
     return fig
+
+
+def _padded(points: Sequence[ScatterPoint]) -> list[float]:
+    """An axis with room for the names on the right. Positions matter here, not lengths: it need not start at zero."""
+    low = min(point.cost if point.cost_low is None else point.cost_low for point in points)
+    high = max(point.cost if point.cost_high is None else point.cost_high for point in points)
+    room = (high - low) or abs(high) or 1.0
+    return [low - 0.08 * room, high + 0.22 * room]
 
 
 def _bars(plus: list[float], minus: list[float], colour: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.analysis.runtimes import LATENCY_RUNTIMES
 from core.store.records import Measurement, Variant
 
 __all__ = [
@@ -50,7 +51,8 @@ class LatencyRow:
     def setting(self) -> str:
         """What must be equal for two latencies to be compared."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.runtime} · batch {self.batch} · {threads}"
+        runtime = LATENCY_RUNTIMES[self.runtime].title if self.runtime in LATENCY_RUNTIMES else self.runtime
+        return f"{runtime} · batch {self.batch} · {threads}"
 
 
 @dataclass(frozen=True)

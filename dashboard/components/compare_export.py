@@ -16,11 +16,18 @@ from dashboard.components.jobs import job_banner, latest_job, submit
 __all__ = ["checks_of", "draw_export"]
 
 
+_MARKS: dict[bool | None, tuple[str, str, str]] = {
+    True: (":material/check_circle:", "pass", "green"),
+    False: (":material/cancel:", "fail", "red"),
+    None: (":material/remove:", "not checked", "gray"),
+}
+
+
 def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
     """(passed, sentence) of every check of an export; None where a check was not asked for."""
     n, sizes = result.get("n"), result.get("batch_sizes") or []
     difference, tolerance, agreement = (result.get(k) for k in ("max_abs_difference", "tolerance", "top1_agreement"))
-    close = None if difference is None else difference <= tolerance if tolerance is not None else bool(result["passed"])
+    close = None if difference is None or tolerance is None else bool(difference <= tolerance)
     checker = result.get("checker")
     allowed = "" if tolerance is None else f", {tolerance:.1e} allowed"
     compared = agreement is not None
@@ -72,10 +79,7 @@ def draw_export(row: Row, session: Session, newest: Measurement | None) -> None:
 def _result(newest: Measurement) -> None:
     result = newest.result
     for passed, sentence in checks_of(result):
-        mark, word = {True: (":material/check_circle:", "pass"), False: (":material/cancel:", "fail")}.get(
-            passed, (":material/remove:", "not checked")
-        )
-        colour = {True: "green", False: "red"}.get(passed, "gray")
+        mark, word, colour = _MARKS[passed]
         st.markdown(f":{colour}[{mark} **{word}**] {escape(sentence, markdown=True)}")
     for problem in result.get("problems") or ():
         st.error(escape(problem, markdown=True))

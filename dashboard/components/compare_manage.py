@@ -19,12 +19,15 @@ def draw_manage(variant: Variant) -> None:
             st.rerun()
         if variant.plan is None:
             st.caption("The dense model is what every variant is compared with: it stays.")
-        elif st.button("Delete …", icon=":material/delete:", key=f"delete-{variant.id}"):
-            _confirm(variant)
+            return
+        asked = f"delete-asked-{variant.id}"
+        if st.button("Delete …", icon=":material/delete:", key=f"delete-{variant.id}"):
+            st.session_state[asked] = True
+        if st.session_state.get(asked):
+            _confirm(variant, asked)
 
 
-@st.dialog("Delete this variant?", icon=":material/delete:")
-def _confirm(variant: Variant) -> None:
+def _confirm(variant: Variant, asked: str) -> None:
     st.markdown(
         f"**{escape(variant.name, markdown=True)}** and its measurements will be gone. "
         "Its plan can be run again from the Runs page."
@@ -34,8 +37,10 @@ def _confirm(variant: Variant) -> None:
             try:
                 backend.store().delete_variant(variant.id)
             except StoreError as error:
-                st.error(str(error))
+                st.error(escape(error, markdown=True))
                 return
+            del st.session_state[asked]
             st.rerun()
         if st.button("Keep it", key=f"delete-no-{variant.id}"):
+            del st.session_state[asked]
             st.rerun()

@@ -71,6 +71,7 @@ def layer_bars(
     fig.update_xaxes(title="weights" if by_size else "share of the layer's weights, %", side="top", rangemode="tozero")
     fig.update_layout(
         barmode="stack",
+        showlegend=True,
         bargap=0.28,
         dragmode=False,
         margin={"l": 8, "r": 12, "t": 76, "b": 8},

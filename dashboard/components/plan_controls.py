@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import EspalierError
 from core.methods import METHODS
 from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
@@ -34,7 +35,7 @@ def draw_controls(editor: DraftEditor) -> str | None:
     st.caption(METHODS[method].provenance)
     with st.expander("Method settings", icon=":material/tune:"):
         kind: type[Settings] = METHODS[method].Settings
-        start = kind.parse(plan.method_settings) if method == plan.method else kind()
+        start = _start_settings(kind, plan) if method == plan.method else kind()
         settings = settings_form(kind, key=f"{key}-{method}", value=start)
         seed = st.number_input(
             "Seed", min_value=0, value=plan.seed, step=1, key=f"{key}-seed", help="Same plan and seed, same result."
@@ -42,13 +43,23 @@ def draw_controls(editor: DraftEditor) -> str | None:
 
     def edited(before: Plan) -> Plan:
         values: dict[str, Any] = {"sparsity": sparsity, "allocation": allocation, "criterion": criterion}
-        values |= {"method": method, "seed": int(seed if seed is not None else before.seed)}
-        if settings is not None:
+        values |= {"method": method, "method_settings": before.method_settings if method == before.method else {}}
+        values |= {"seed": int(seed if seed is not None else before.seed)}
+        # Defaults that nobody touched stay unwritten: looking at a plan is no edit.
+        if settings is not None and settings != start:
             values["method_settings"] = settings.to_json()
         return before.changed(**values)
 
     editor.edit(edited)
     return None if settings is not None else "Correct the method settings first."
+
+
+def _start_settings(kind: type[Settings], plan: Plan) -> Settings:
+    """The plan's settings of its method; the defaults where an older version wrote something else."""
+    try:
+        return kind.parse(plan.method_settings)
+    except EspalierError:
+        return kind()
 
 
 def _sparsity(plan: Plan, key: str) -> float:

@@ -98,7 +98,8 @@ def draw_estimate(
         ),
     ]
     numbers(figures)
-    st.info(escape(expectation(plan), markdown=True), icon=":material/speed:")
+    with st.container(border=True, key="plan-expectation"):
+        st.markdown(f":material/speed: {escape(expectation(plan), markdown=True)}")
     for note in _limits(shown.body, sensitivity):
         st.caption(escape(note, markdown=True))
     if estimate.get("basis") == "weights only":

@@ -6,7 +6,11 @@ from typing import Any
 import streamlit as st
 
 from core.errors import PlanError
+from core.methods import METHODS
+from core.pruning.allocation import ALLOCATIONS
+from core.pruning.criteria import CRITERIA
 from core.pruning.plan import Plan
+from dashboard.components.format import escape
 from dashboard.components.plan_draft import DraftEditor, normalised
 
 __all__ = ["draw_files", "parse_plan_file"]
@@ -32,7 +36,16 @@ def parse_plan_file(body: bytes) -> Plan:
         content = content["plan"]
     if not isinstance(content, dict):
         raise PlanError("The file holds no plan: a plan is a JSON object with fields like “sparsity” and “allocation”.")
-    return Plan.parse(content)
+    plan = Plan.parse(content)
+    for word, registry, name in (
+        ("method", METHODS, plan.method),
+        ("criterion", CRITERIA, plan.criterion),
+        ("allocation", ALLOCATIONS, plan.allocation),
+    ):
+        if name not in registry:
+            raise PlanError(f"The plan asks for the {word} “{name}”; this version knows {', '.join(registry)}.")
+    METHODS[plan.method].Settings.parse(plan.method_settings)
+    return plan
 
 
 def draw_files(editor: DraftEditor) -> None:
@@ -53,7 +66,7 @@ def draw_files(editor: DraftEditor) -> None:
         try:
             loaded = normalised(parse_plan_file(uploaded.getvalue()))
         except PlanError as error:
-            st.error(str(error))
+            st.error(escape(error, markdown=True))
             return
         if loaded == editor.plan:
             st.caption("This is the plan you have.")

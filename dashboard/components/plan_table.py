@@ -33,6 +33,7 @@ def draw_table(editor: DraftEditor, layers: Sequence[Mapping[str, Any]], planned
         alt=f"{len(frame)} prunable layers with planned sparsity, fixed sparsity and protection",
         hide_index=True,
         num_rows="fixed",
+        placeholder="–",
         disabled=["layer", "kind", "weights", "planned %"],
         height=_ROW_PX * (min(len(frame), _MOST_ROWS) + 1) + 3,
         column_config={
@@ -53,7 +54,7 @@ def draw_table(editor: DraftEditor, layers: Sequence[Mapping[str, Any]], planned
     try:
         wanted = edited_plan(editor.plan, edited)
     except PlanError as error:
-        st.error(str(error))
+        st.error(escape(error, markdown=True))
         return
     before = editor.plan
     if editor.edit(lambda _: wanted) and editor.plan != before:
@@ -71,7 +72,7 @@ def draw_bulk(editor: DraftEditor, layers: Sequence[Mapping[str, Any]]) -> None:
         try:
             names = match_layers(layers, kinds=kinds, stages=stages, pattern=pattern)
         except PlanError as error:
-            st.error(str(error))
+            st.error(escape(error, markdown=True))
             return
         shown = ", ".join(escape(short(name, 30), markdown=True) for name in names[:4])
         st.caption(

@@ -142,23 +142,23 @@ def _or(value: float | None, default: float) -> float:
 
 
 def verdict(result: Mapping[str, Any], layers: Sequence[str], metric: str) -> str:
-    """The one sentence to take away: how many layers hardly notice a cut, and which layer notices most.
+    """The one sentence to take away: how far most layers can go, and which layer suffers most there.
 
-    It speaks of the highest level at which every layer has been measured and at least one still stays within a point;
-    empty before that.
+    It speaks of the highest level at which every layer has been measured and at least half of them stay within a
+    point of the dense score (else of the lowest such level); empty before one level is complete.
     """
     levels = levels_of(result)
     matrix = damage_matrix(result, layers, "score", levels=levels)
-    for column in reversed(range(len(levels))):
-        lost = matrix[:, column]
-        if np.isnan(lost).any() or not (lost < 1.0).any():
-            continue
-        calm, worst = int((lost < 1.0).sum()), int(np.argmax(lost))
-        percent = f"{100 * levels[column]:g} %"
-        if calm == len(layers):
-            return f"At {percent} sparsity no layer alone loses a point of {metric}."
-        return (
-            f"At {percent} sparsity {calm} of {len(layers)} layers lose less than a point of {metric} each; "
-            f"{layers[worst]} loses {lost[worst]:.1f}."
-        )
-    return ""
+    complete = [column for column in range(len(levels)) if not np.isnan(matrix[:, column]).any()]
+    if not complete:
+        return ""
+    calm = {column: int((matrix[:, column] < 1.0).sum()) for column in complete}
+    column = max((c for c in complete if 2 * calm[c] >= len(layers)), default=complete[0])
+    lost, percent = matrix[:, column], f"{100 * levels[column]:g} %"
+    if calm[column] == len(layers):
+        return f"At {percent} sparsity no layer alone loses a point of {metric}."
+    worst = int(np.argmax(lost))
+    return (
+        f"At {percent} sparsity {calm[column]} of {len(layers)} layers lose less than a point of {metric} each; "
+        f"{layers[worst]} loses {lost[worst]:.1f} points."
+    )

@@ -1,11 +1,12 @@
 """Sensitivity: what each layer loses when it alone is pruned, measured live, with intervals."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
-from core.analysis.sensitivity import SensitivitySettings
 
+from core.analysis.sensitivity import SensitivitySettings
 from core.errors import EspalierError
 from core.pruning.criteria import CRITERIA
 from core.pruning.estimate import weights_only_sensitivity
@@ -70,7 +71,7 @@ def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity]
         job_banner(live, key="sensitivity")
         return
     unfinished = next((item for item in results[:1] if not item.complete), None)
-    with st.container(border=True, key="sensitivity-controls"):
+    with st.container(key="sensitivity-controls"):
         with st.expander("Settings", expanded=not results, icon=":material/tune:"):
             start = _start_settings(results)
             settings = settings_form(
@@ -277,7 +278,7 @@ def _pins(editor: DraftEditor) -> None:
                 help="Unpin: let the allocation decide again.",
             )
             if unpinned:
-                editor.edit(lambda plan, name=name: with_override(plan, name, None), redraw=True)
+                editor.edit(partial(with_override, layer=name, sparsity=None), redraw=True)
                 st.rerun()
         state.link("plan", label="Open the plan", icon=":material/arrow_forward:")
 
