@@ -8,6 +8,7 @@ its values for two batches (this one and the next) are in memory at a time.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..progress import Progress
 from ..pruning.criteria import CRITERIA, CalibrationContext, score_layers
 from ..pruning.masks import masks_for
 from ..pruning.ranking import unique_layers
-from .evaluation import Evaluation, evaluate
+from .evaluation import Evaluation
 from .scoring import Tally, default_batch_size
 from .sensitivity import SensitivitySettings
 
@@ -30,6 +31,9 @@ __all__ = ["sweep"]
 
 BATCH_AT_MOST = 125
 """Images per batch: larger batches ran no faster, and a cancel waits for the batch."""
+
+AGREEMENT_AT_LEAST = 0.99
+"""Share of the dense model's predictions that a lower precision must leave as they are."""
 
 _PUBLISH_EVERY_S = 0.25
 
@@ -53,6 +57,9 @@ def sweep(
         "settings": settings.to_json(),
         "model": model.fingerprint(),
         "data": splits.fingerprint,
+        "precision": "float32",
+        "agreement": None,
+        "notes": [],
         "dense": {},
         "layers": {},
     }
@@ -68,6 +75,7 @@ def sweep(
     with _Bench(model, splits, settings, progress) as bench:
         dense = bench.dense()
         result |= {"metric": dense.metric, "n": dense.n, "dense": _numbers(dense)}
+        result |= {"precision": bench.precision, "agreement": bench.agreement, "notes": bench.notes}
         costs = {name: bench.cost(name) for name in missing}
         done, total = 0.0, sum(costs.values())
         for name in names:
@@ -148,6 +156,9 @@ class _Bench:
 
     def __init__(self, model: TracedModel, splits: Splits, settings: SensitivitySettings, progress: Progress) -> None:
         self.model, self.splits, self.settings, self.progress = model, splits, settings, progress
+        self.precision = "float32"
+        self.agreement: float | None = None
+        self.notes: list[str] = []
         self.on_cpu = model.device.type == "cpu"
         self.threads = torch.get_num_threads()
         # Threads over levels rather than inside operations: small convolutions do not divide well.
@@ -175,15 +186,42 @@ class _Bench:
             yield (x.contiguous(memory_format=torch.channels_last) if self.on_cpu else x), y
 
     def dense(self) -> Evaluation:
-        """Evaluate the unpruned model."""
-        return evaluate(
-            self.clones[0],
-            self.splits,
-            "select",
-            batch_size=self.batch_size,
-            limit=self.settings.images,
-            progress=_OnlyCheck(self.progress),
+        """Evaluate the unpruned model; where bfloat16 is wanted, first see whether it changes what is predicted."""
+        full = self._evaluate_dense()
+        if self.settings.precision == "float32":
+            return full[0]
+        self.precision = "bfloat16"
+        reduced = self._evaluate_dense()
+        pairs = zip(full[1], reduced[1], strict=True)
+        self.agreement = float(torch.cat([(a == b).float().flatten() for a, b in pairs]).mean())
+        if self.agreement >= AGREEMENT_AT_LEAST:
+            self.notes.append(
+                f"Measured in bfloat16: {self.agreement:.1%} of the dense model's predictions are the same."
+            )
+            return reduced[0]
+        self.precision = "float32"
+        self.notes.append(
+            f"Measured in float32: in bfloat16 only {self.agreement:.1%} of the dense model's predictions are the same."
         )
+        return full[0]
+
+    def _evaluate_dense(self) -> tuple[Evaluation, list[Tensor]]:
+        """The evaluation in the present precision, and the predicted classes of every batch."""
+        tally, predictions = Tally(self.splits, "select", limit=self.settings.images), []
+        with self._computing():
+            for x, y in self.batches():
+                self.progress.check()
+                logits = self.clones[0].predict(x)
+                tally.add(logits, y)
+                predictions.append(logits.argmax(1))
+        return tally.evaluation(), predictions
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """No gradients, and the chosen precision, in this thread."""
+        reduced = self.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=reduced):
+            yield
 
     def cost(self, layer: str) -> float:
         """What measuring a layer will cost, in units of the time that a few images take through single nodes."""
@@ -194,7 +232,7 @@ class _Bench:
     @cached_property
     def _node_times(self) -> dict[int, float]:
         timed = _Timed(self.clones[0].graph_module)
-        with torch.inference_mode():
+        with self._computing():
             timed.run(next(self.batches())[0])
         return {self.place[node]: time_s for node, time_s in timed.times.items()}
 
@@ -211,13 +249,13 @@ class _Bench:
 
         def prefix(x: Tensor) -> dict[int, Any]:
             # Nothing before the layer reads its weight, so that a clone serves both uses at once.
-            with torch.inference_mode():
+            with self._computing():
                 return {self.place[node]: value for node, value in self.clones[0].prefix(x, layer).items()}
 
         def level(index: int, state: dict[int, Any], y: Tensor) -> None:
             which = free.pop()
             try:
-                with torch.inference_mode():
+                with self._computing():
                     self.clones[which].prunable()[layer].weight.copy_(weights[index])  # type: ignore[operator]
                     nodes = self.nodes[which]
                     logits = self.clones[which].resume({nodes[place]: v for place, v in state.items()}, layer)

@@ -75,7 +75,7 @@ def estimate_weights_only(weight_stats: Mapping[str, Any], sparsities: Mapping[s
     layers, removed, total = {}, 0.0, 0.0
     for name, stats in weight_stats.items():
         share = energy_removed(stats.quantiles, sparsities.get(name, 0.0))
-        energy = float(stats.size) * float(np.mean(np.square(stats.quantiles, dtype=np.float64)))
+        energy = float(stats.size) * float(np.mean(np.square(_table(stats.quantiles), dtype=np.float64)))
         layers[name] = share
         removed, total = removed + share * energy, total + energy
     share = removed / total if total > 0 else 0.0
@@ -144,6 +144,11 @@ def estimate_loss(sensitivity: Mapping[str, Any], sparsities: Mapping[str, float
     }
 
 
+def _table(quantiles: NDArray[Any]) -> NDArray[Any]:
+    """At least two points: a layer of one weight, or without any finite weight, has fewer."""
+    return np.resize(quantiles, 2) if len(quantiles) == 1 else quantiles if len(quantiles) else np.zeros(2)
+
+
 def _score_error(dense: Mapping[str, Any], point: Mapping[str, Any]) -> float:
     """Standard error of a layer's score difference: measured pairwise where it is known."""
     if point.get("dscore_se") is not None:
@@ -195,7 +200,7 @@ def preview(
     # Random scores have the same distribution in every layer.
     even = np.linspace(0.0, 1.0, 1025) if plan.criterion == "random" else None
     layers = [
-        LayerScores(name, tuple(stats.shape), int(stats.size), stats.quantiles if even is None else even)
+        LayerScores(name, tuple(stats.shape), int(stats.size), _table(stats.quantiles if even is None else even))
         for name, stats in weight_statistics.items()
     ]
     counts = allocate(layers, plan, sensitivity=sensitivity)

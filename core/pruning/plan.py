@@ -1,14 +1,17 @@
 """The plan: what is to be pruned, how much, how. Knows no torch; pages edit it, jobs execute a frozen copy of it."""
 
-from typing import Any
+import json
+from typing import Any, Self
 
 from pydantic import Field, field_validator
 
+from ..errors import EspalierError, PlanError
 from ..settings import Settings
 
 __all__ = ["PLAN_VERSION", "Plan"]
 
 PLAN_VERSION = 1
+_CHARACTERS_AT_MOST = 4_000_000
 
 
 class Plan(Settings):
@@ -29,6 +32,43 @@ class Plan(Settings):
     protected: tuple[str, ...] = Field(default=(), title="Protected layers")
     method_settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, title="Seed")
+
+    @classmethod
+    def parse(cls, body: Any, *, error: type[EspalierError] = PlanError) -> Self:
+        """As ``Settings.parse``; a plan of a newer Espalier is refused as such, before its fields are judged."""
+        version = body.get("version") if isinstance(body, dict) else None
+        if isinstance(version, int) and version > PLAN_VERSION:
+            raise error(
+                f"This plan was made with plan version {version}, and this Espalier reads up to version "
+                f"{PLAN_VERSION}: update Espalier to open it."
+            )
+        return super().parse(body, error=error)
+
+    def to_text(self) -> str:
+        """The plan as a JSON file, for download and version control."""
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> Self:
+        """Read what ``to_text`` wrote.
+
+        Raises:
+            PlanError: when it is no JSON object, too long, of a newer version, or out of range (names each field).
+        """
+        if len(text) > _CHARACTERS_AT_MOST:
+            raise PlanError(f"A plan has at most {_CHARACTERS_AT_MOST:,} characters; this file has {len(text):,}.")
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError) as problem:
+            raise PlanError(f"A plan is a JSON file, and this is not JSON: {str(problem)[:120]}.") from None
+        if not isinstance(body, dict):
+            raise PlanError(f"A plan is a JSON object with fields such as “sparsity”; got a {type(body).__name__}.")
+        return cls.parse(body)
+
+    @field_validator("protected")
+    @classmethod
+    def _once_each(cls, protected: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(protected))
 
     @field_validator("overrides")
     @classmethod

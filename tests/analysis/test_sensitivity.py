@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from core.analysis import sweep
 from core.analysis.evaluation import evaluate
 from core.analysis.sensitivity import SensitivitySettings, measure_sensitivity
 from core.errors import Cancelled, PlanError
@@ -98,6 +99,25 @@ def test_number_of_threads_does_not_change_the_result():
         for a, b in zip(points, two["layers"][name], strict=True):
             assert a["score"] == b["score"]
             assert a["dloss"] == pytest.approx(b["dloss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("build", [mixed, segmenter])
+def test_low_precision_is_used_only_where_predictions_agree(build, monkeypatch):
+    model, settings = build(), QUICK.changed(precision="bfloat16")
+    splits = random_splits(model)
+    monkeypatch.setattr(sweep, "AGREEMENT_AT_LEAST", 0.5)
+    low, exact = measure_sensitivity(model, splits, settings), measure_sensitivity(model, splits, QUICK)
+    assert low["precision"] == "bfloat16"
+    assert 0.5 <= low["agreement"] <= 1.0
+    assert "bfloat16" in low["notes"][0]
+    for name, points in exact["layers"].items():
+        for a, b in zip(points, low["layers"][name], strict=True):
+            assert a["dloss"] == pytest.approx(b["dloss"], abs=0.02)
+    monkeypatch.setattr(sweep, "AGREEMENT_AT_LEAST", 1.1)
+    refused = measure_sensitivity(model, splits, settings)
+    assert refused["precision"] == "float32"
+    assert "only" in refused["notes"][0]
+    assert refused["layers"] == exact["layers"]
 
 
 def test_never_modifies_the_model():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.analysis.sensitivity import SensitivitySettings, measure_sensitivity
@@ -86,9 +86,7 @@ class TestEveryMethod:
 @pytest.mark.parametrize("criterion", list(CRITERIA))
 @pytest.mark.parametrize("allocation", list(ALLOCATIONS))
 def test_every_criterion_with_every_allocation(criterion, allocation, model, splits, sensitivity):
-    plan = Plan(
-        criterion=criterion, allocation=allocation, sparsity=0.6, overrides={"head": 0.25}, protected=("stem",)
-    )
+    plan = Plan(criterion=criterion, allocation=allocation, sparsity=0.6, overrides={"head": 0.25}, protected=("stem",))
     result = prune(model, splits, plan, sensitivity=sensitivity)
     rows = {row["name"]: row for row in result.layers}
     free = [row for name, row in rows.items() if name not in ("head", "stem")]
@@ -109,7 +107,7 @@ def test_uniform_wanda_prunes_every_row_alike(model, splits):
         assert int(removed.max() - removed.min()) <= 1, name
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sparsity=st.floats(0.0, 0.98), allocation=st.sampled_from(["uniform", "global", "erk", "lamp"]))
 def test_counts_are_exact_at_any_sparsity(sparsity, allocation, model):
     result = prune(model, None, Plan(sparsity=sparsity, allocation=allocation))
@@ -169,13 +167,14 @@ def test_frozen_weights_are_pruned_and_stay_frozen():
 
 
 def test_recalibration_is_an_option(model, splits):
-    plain = prune(model, splits, Plan(sparsity=0.8))
+    plain = prune(model, splits, Plan(sparsity=0.8, method_settings={"recalibrate": False}))
     again = prune(model, splits, Plan(sparsity=0.8, method_settings={"recalibrate": True, "recalibration_images": 40}))
     assert all(torch.equal(mask, again.masks[name]) for name, mask in plain.masks.items())
     changed = [k for k, v in plain.model.state_dict().items() if not torch.equal(v, again.model.state_dict()[k])]
     assert changed
     assert all("running" in name or "num_batches" in name for name in changed)
     assert any("2 BatchNorm layers" in note for note in again.notes)
+    assert any("no data were given" in note for note in prune(model, None, Plan(sparsity=0.8)).notes)
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,13 @@ def test_preview_of_resnet50_takes_below_100_ms(allocation):
         times.append(time.process_time() - start)
     print(allocation, min(times))
     assert min(times) < 0.1
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global", "erk", "lamp"])
+def test_preview_survives_layers_without_finite_weights_and_of_one_weight(allocation):
+    statistics = _statistics({"conv": (8, 4, 3, 3), "one": (1, 1), "broken": (10, 10)})
+    statistics["broken"].quantiles = np.array([])
+    statistics["partly"] = SimpleNamespace(name="partly", shape=(10, 10), size=100, quantiles=np.array([0.5]))
+    body = preview(Plan(allocation=allocation, sparsity=0.5), statistics, _description(statistics))
+    json.dumps(body, allow_nan=False)
+    assert body["totals"]["removed"] == round(0.5 * body["totals"]["size"])
