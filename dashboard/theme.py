@@ -41,7 +41,7 @@ _LIGHT: dict[str, Any] = {
 }
 
 _DARK: dict[str, Any] = {
-    "primaryColor": "#3FA98A",
+    "primaryColor": "#24806A",
     "backgroundColor": "#171916",
     "secondaryBackgroundColor": "#20231F",
     "textColor": "#E8E6DF",

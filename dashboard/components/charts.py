@@ -25,7 +25,7 @@ __all__ = [
     "figure",
 ]
 
-PALETTE = ("#159A80", "#D9662B", "#2E86C1", "#C9971C", "#B8659A", "#5DADE2", "#8A897F")
+PALETTE = ("#159A80", "#D9662B", "#2E86C1", "#B08410", "#B8659A", "#3C97CF", "#8A897F")
 """Categories, Okabe and Ito's hues: green, vermillion, blue, amber, purple, sky, grey."""
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")

@@ -169,7 +169,10 @@ def _slider(case: Showcase) -> None:
         return
     totals, estimate = answer["totals"], answer["estimate"]
     kept = number_html(
-        "Weights that stay", count(totals["nonzero_parameters"]), measured=None, note="of all parameters"
+        "Parameters that stay",
+        count(totals["nonzero_parameters"]),
+        f"of {count(totals['parameters'])}",
+        measured=None,
     )
     if estimate.get("score") is not None:
         expected = number_html(

@@ -56,6 +56,7 @@ def test_slider_and_threshold_follow_each_other_and_the_plan_remembers(site: Sit
     threshold.fill("0")
     threshold.press("Enter")
     page.get_by_role("button", name="Fix at 0.0 % in the plan").wait_for()
+    visitor.settle()  # keys pressed while the answer is being drawn are lost, as a person's would be
     slider.focus()
     for _ in range(10):
         slider.press("ArrowRight")
