@@ -23,10 +23,11 @@ from .exported import export_module
 from .layers import build_layer, constructor_arguments
 from .modularise import modularise
 from .openers import OPENERS
+from .recording import Untraceable, source_line
 from .rules import RULES
 from .specs import Task
 from .traced import TracedModel, main_output
-from .tracer import Tracer, Untraceable, source_line
+from .tracer import Tracer
 
 __all__ = ["TOLERANCE", "relative_difference", "trace"]
 
@@ -60,6 +61,7 @@ def trace(
     Raises:
         ModelError: naming the operation and the source line that cannot be captured.
     """
+    module = _unwrapped(module)
     input_shape = _checked_shape(module, input_shape)
     was_training = {child: child.training for child in module.modules()}
     ways: tuple[tuple[str, Callable[[], nn.Module]], ...] = (
@@ -86,6 +88,17 @@ def trace(
             child.training = mode
     words = dict.fromkeys((str(problems[0]), str(problems[-1])))
     raise ModelError(f"The model cannot be captured. {' '.join(words)}") from problems[0]
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The author's model inside ``torch.compile`` and ``DataParallel``."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
 
 
 def _checked_shape(module: nn.Module, input_shape: Any) -> tuple[int, int, int]:
@@ -124,6 +137,10 @@ def _capture(
 ) -> TracedModel:
     tracer = Tracer(runnable, rules=RULES, openers=OPENERS)
     graph = _run(tracer, input_shape)
+    dropout = _attention_dropout(original, runnable, tracer, input_shape)
+    if dropout:
+        tracer = Tracer(runnable, rules=RULES, openers=OPENERS, attention_dropout=dropout)
+        graph = _run(tracer, input_shape)
     layers: dict[str, nn.Module] = {**tracer.layers, **tracer.helpers}
     modularise(graph, original, layers)
     _remove_dead_nodes(graph)
@@ -149,13 +166,13 @@ def _capture(
     traced = TracedModel(
         assembled, input_shape=input_shape, task=task, origin=origin, captured_by=by, original_names=names
     )
-    notes = _notes(original, traced)
+    notes = _notes(original, traced, tracer)
     if notes:
         traced.origin["notes"] = [*traced.origin.get("notes", []), *notes]
     return traced.eval()
 
 
-def _notes(original: nn.Module, traced: TracedModel) -> list[str]:
+def _notes(original: nn.Module, traced: TracedModel, tracer: Tracer) -> list[str]:
     """What a person should know of the difference between the model and its graph."""
     notes = []
     kept = traced.state_dict()
@@ -167,10 +184,40 @@ def _notes(original: nn.Module, traced: TracedModel) -> list[str]:
     called = {node.target for node in traced.graph_module.graph.nodes if node.op == "call_module"}
     if drops and traced.captured_by == "export" and not any("dropout" in str(name) for name in called):
         notes.append("Dropout is not part of the captured graph; further training runs without it.")
+    for name in sorted(tracer.custom_gradients):
+        notes.append(f"The gradient that “{name}” defines itself is replaced by that of its forward.")
     return notes
 
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def _attention_dropout(
+    original: nn.Module, runnable: nn.Module, tracer: Tracer, input_shape: tuple[int, int, int]
+) -> dict[str, list[float]]:
+    """What dropout the modules that call fused attention give it in training (they pass 0 in eval mode).
+
+    Learnt by running the forward once more with just those modules in training mode.
+    """
+    suspects = [path for path in tracer.attention_calls if _may_drop(runnable.get_submodule(path))]
+    if not suspects or original is runnable:
+        return {}
+    probe = Tracer(runnable, rules=RULES, openers=OPENERS, probing=True)
+    for path in suspects:
+        runnable.get_submodule(path).training = True
+    try:
+        _run(probe, input_shape)
+    except ModelError:
+        return {}
+    finally:
+        for path in suspects:
+            runnable.get_submodule(path).training = False
+    return {path: calls for path, calls in probe.attention_calls.items() if any(calls)}
+
+
+def _may_drop(module: nn.Module) -> bool:
+    settings = [v for name, v in vars(module).items() if "drop" in name and isinstance(v, float)]
+    return any(v > 0 for v in settings) or any(getattr(child, "p", 0) > 0 for child in module.children())
 
 
 def _shadow(module: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .tracer import Untraceable
+from .recording import Untraceable
 
 __all__ = ["export_module"]
 

@@ -16,10 +16,11 @@ from .tracer import Tracer
 
 __all__ = ["OPENERS", "opener"]
 
-OPENERS: dict[type, Callable[..., Any]] = {}
+OPENERS: dict[type | str, Callable[..., Any]] = {}
+"""By module type, or by its qualified name where the library may be missing."""
 
 
-def opener(kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def opener(kind: type | str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: use the function, called as ``f(tracer, module, *args, **kwargs)``, in place of ``kind.forward``."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,23 +106,14 @@ def _packed_projection(module: nn.MultiheadAttention) -> nn.Linear:
     return packed
 
 
+@opener("torchvision.ops.stochastic_depth.StochasticDepth")
 def open_stochastic_depth(tracer: Tracer, module: Any, x: Tensor) -> Tensor:
-    """torchvision's ``StochasticDepth`` and timm's ``DropPath`` become our own layer, which follows train and eval."""
-    if hasattr(module, "drop_prob"):
-        layer = StochasticDepth(float(module.drop_prob or 0.0), "row", bool(module.scale_by_keep))
-    else:
-        layer = StochasticDepth(float(module.p), module.mode)
+    """Becomes our own layer, which draws the same numbers and follows train and eval."""
+    return tracer.call_layer(tracer.path[-1], StochasticDepth(float(module.p), module.mode), x)
+
+
+@opener("timm.layers.drop.DropPath")
+def open_drop_path(tracer: Tracer, module: Any, x: Tensor) -> Tensor:
+    """timm's name for stochastic depth per row."""
+    layer = StochasticDepth(float(module.drop_prob or 0.0), "row", bool(module.scale_by_keep))
     return tracer.call_layer(tracer.path[-1], layer, x)
-
-
-def _register_optional() -> None:
-    """Types of libraries that may be missing."""
-    try:
-        from torchvision.ops import StochasticDepth as TorchvisionStochasticDepth
-
-        OPENERS[TorchvisionStochasticDepth] = open_stochastic_depth
-    except ImportError:  # pragma: no cover - torchvision is a dependency
-        pass
-
-
-_register_optional()

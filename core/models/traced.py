@@ -49,7 +49,7 @@ class TracedModel:
         origin: where the model came from (JSON).
         captured_by: ``symbolic`` or ``export``.
         original_names: names in the author's state dict, where they are not the names in ``graph_module``:
-            ``…self_attention.in_proj.weight`` is the author's ``…self_attention.in_proj_weight``, a tied tensor has two.
+            ``…self_attention.in_proj.weight`` is the author's ``…self_attention.in_proj_weight``; a tied one has two.
     """
 
     def __init__(
