@@ -49,6 +49,9 @@ class Executor(Protocol):
     def resume(self) -> None:
         """Let it go on."""
 
+    def rest(self) -> None:
+        """The lane has been idle for long: free what costs memory; the next job brings it back."""
+
     def close(self) -> None:
         """Ask for the end: a running job becomes interrupted."""
 

@@ -84,6 +84,9 @@ class InlineExecutor:
         """Let it go on."""
         self._gate.resume()
 
+    def rest(self) -> None:
+        """Nothing to free."""
+
     def close(self) -> None:
         """Stop the running job at its next check."""
         self._closing = True

@@ -33,6 +33,7 @@ class JobLane:
         kinds: list[str],
         alone_beside: "JobLane | None" = None,
         patience_s: float = 30.0,
+        rest_after_s: float | None = None,
         on_end: Callable[[], None],
     ) -> None:
         self.name = name
@@ -42,6 +43,8 @@ class JobLane:
         self._kinds = kinds
         self._beside = alone_beside
         self._patience_s = patience_s
+        self._rest_after_s = rest_after_s
+        self._last_job = time.monotonic()
         self._on_end = on_end
         self._condition = threading.Condition()
         self._news = True
@@ -121,11 +124,13 @@ class JobLane:
                     return
                 if self._held:
                     continue
-                self._news = False
             try:
                 job = self._take()
                 if job is not None:
                     self._run(job)
+                    self._last_job = time.monotonic()
+                elif self._rest_after_s is not None and time.monotonic() - self._last_job > self._rest_after_s:
+                    self.executor.rest()
             except Exception as error:
                 # The lane outlives everything: a full disk now must not stop the jobs of tomorrow.
                 log.exception("The job runner (%s) met an error: %s", self.name, error)

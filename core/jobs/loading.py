@@ -50,16 +50,20 @@ _models: "_Recent[TracedModel]" = _Recent()
 _data: "_Recent[Splits]" = _Recent()
 
 
-def load_model(workspace: Workspace, artifact: str) -> "TracedModel":
-    """The model saved in this artifact, on the chosen device. Shared between jobs: clone it before changing it."""
+def load_model(workspace: Workspace, artifact: str, *, on: str | None = None) -> "TracedModel":
+    """The model saved in this artifact, on the chosen device or ``on``. Shared between jobs: clone it to change it."""
     from ..models.traced import TracedModel
 
-    return _models.get(artifact, lambda: _on_device(TracedModel.load(workspace.artifacts.path(artifact))))
+    place = on or device()
+    return _models.get(
+        f"{artifact} {place}", lambda: _moved(TracedModel.load(workspace.artifacts.path(artifact)), place)
+    )
 
 
 def keep_model(artifact: str, model: "TracedModel") -> None:
-    """Remember a model that was just saved."""
-    _models.put(artifact, _on_device(model))
+    """Remember a model that was just saved; it moves to the chosen device."""
+    place = device()
+    _models.put(f"{artifact} {place}", _moved(model, place))
 
 
 def load_data(dataset: Dataset, *, progress: Progress = SILENT) -> "Splits":
@@ -120,5 +124,5 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _on_device(model: Any) -> Any:
-    return model.to(device())
+def _moved(model: Any, place: str) -> Any:
+    return model if place == "cpu" else model.to(place)

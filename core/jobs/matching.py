@@ -24,8 +24,10 @@ def open_fitting_data(spec: DataSpec, model: "TracedModel | None", *, progress: 
     """
     from ..data.opening import DATA_SOURCES, open_data
 
-    fields = DATA_SOURCES[spec.source].fields
-    if model is not None and spec.image_size is None and "image_size" in fields:
+    source = DATA_SOURCES[spec.source]
+    if model is not None:
+        _check_task(source.task, model.task)  # before anything is read or downloaded
+    if model is not None and spec.image_size is None and "image_size" in source.fields:
         # Files of many sizes are decoded once, at the size that the model takes.
         spec = spec.changed(image_size=tuple(model.input_shape[1:]))
     splits = open_data(spec, progress=progress)
@@ -56,15 +58,19 @@ def check_fit(splits: "Splits", model: "TracedModel") -> None:
     Raises:
         DataError: when the task or the number of classes differs; it says what to open instead.
     """
-    if splits.task != model.task:
-        raise DataError(
-            f"The model is for {model.task}, the data are labelled for {splits.task}; choose a model and data of the "
-            "same task."
-        )
+    _check_task(splits.task, model.task)
     if splits.num_classes != model.num_classes:
         raise DataError(
             f"The model tells {model.num_classes} classes apart, the data have {splits.num_classes}. Choose other "
             f"data, or open the model with {splits.num_classes} classes (random weights, or a checkpoint with as many)."
+        )
+
+
+def _check_task(data_task: str, model_task: str) -> None:
+    if data_task != model_task:
+        raise DataError(
+            f"The model is for {model_task}, the data are labelled for {data_task}; choose a model and data of the "
+            "same task."
         )
 
 

@@ -104,6 +104,10 @@ class ProcessExecutor:
             self._paused = False
             self._send(op="resume")
 
+    def rest(self) -> None:
+        """End the idle worker; the next job starts another one."""
+        self._stop_worker()
+
     def close(self) -> None:
         """Ask for the end: the lane's thread stops the running job, kills it if it must, and calls ``end``."""
         self._closing.set()

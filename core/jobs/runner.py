@@ -19,6 +19,8 @@ from .process import CANCEL_GRACE_S, ProcessExecutor
 __all__ = ["Runner"]
 
 _CLOSE_S = 6.0
+# Measurements are rare and their worker holds half a gigabyte; the worker of the work lane is always kept warm.
+_REST_AFTER_S = 300.0
 
 
 class Runner:
@@ -68,6 +70,8 @@ class Runner:
         self._running = True
         self._work.start(warm=True)
         self._measure.start(warm=False)
+        if self.mode == "process":
+            threading.Thread(target=self._clean_up, name="espalier-garbage", daemon=True).start()
         atexit.register(self.close)
         return self
 
@@ -141,6 +145,7 @@ class Runner:
             kinds=kinds_of(name),
             alone_beside=alone_beside,
             patience_s=patience_s,
+            rest_after_s=_REST_AFTER_S if name == "measure" else None,
             on_end=self._notify,
         )
 
@@ -148,6 +153,14 @@ class Runner:
         if self.mode == "inline":
             return InlineExecutor(self.workspace)
         return ProcessExecutor(self.workspace, lane, warm=self._import_torch, cancel_grace_s=self._cancel_grace_s)
+
+    def _clean_up(self) -> None:
+        try:
+            removed = self.workspace.collect_garbage()
+        except Exception as error:
+            log.warning("Unused files were not deleted: %s", error)
+        else:
+            log.info("%d unused files were deleted.", removed)
 
     def _notify(self) -> None:
         with self._ended:

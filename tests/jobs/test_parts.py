@@ -12,6 +12,10 @@ from core.errors import Cancelled, PlanError
 from core.jobs.eta import EtaEstimator
 from core.jobs.failures import describe_exit, describe_failure
 from core.jobs.gate import Gate
+from core.jobs.inline import InlineExecutor
+from core.jobs.lane import JobLane
+from core.store import Workspace
+from core.store.owner import this_process
 
 
 def test_an_open_gate_costs_nothing_and_a_cancelled_one_raises() -> None:
@@ -82,3 +86,25 @@ def test_failures_in_words() -> None:
     assert "memory" in describe_exit(-signal.SIGKILL)
     assert "SIGSEGV" in describe_exit(-signal.SIGSEGV)
     assert "exit code 0" in describe_exit(0)
+
+
+def test_a_lane_lets_its_executor_rest_when_it_is_idle(workspace: Workspace) -> None:
+    rested = threading.Event()
+
+    class Resting(InlineExecutor):
+        def rest(self) -> None:
+            rested.set()
+
+    lane = JobLane(
+        "measure",
+        Resting(workspace),
+        store=workspace.store,
+        owner=this_process(),
+        kinds=["test_count"],
+        rest_after_s=0.0,
+        on_end=lambda: None,
+    )
+    lane.start(warm=False)
+    assert rested.wait(10)
+    lane.stop()
+    lane.join(5)

@@ -25,7 +25,7 @@ def export(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     variant = store.get_variant(payload["variant_id"])
     filename = onnx_filename(variant)
     context.progress.update(0, 0, "Loading the variant")
-    model = loading.load_model(workspace, variant.artifact)
+    model = loading.load_model(workspace, variant.artifact, on="cpu")
     splits = loading.load_data(store.get_dataset(variant.data_id), progress=context.progress)
     with tempfile.TemporaryDirectory(prefix="espalier-") as name:
         folder = Path(name)

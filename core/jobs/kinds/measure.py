@@ -1,4 +1,7 @@
-"""Measure latencies: variants against the dense model, and layers against each other. These jobs run alone."""
+"""Measure latencies: variants against the dense model, and layers against each other.
+
+These jobs run alone, and on the processor whatever the device of the other jobs is: that is what their numbers say.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +32,7 @@ def measure(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         )
     variants = {variant.name: variant for variant in (dense, *chosen)}
     context.progress.update(0, 0, "Loading the variants")
-    models = {name: loading.load_model(workspace, variant.artifact) for name, variant in variants.items()}
+    models = {name: loading.load_model(workspace, variant.artifact, on="cpu") for name, variant in variants.items()}
     result = measure_latency(models, reference=dense.name, settings=settings, progress=context.progress)
     busy = bool(result.get("busy")) or not context.exclusive
     shared = {key: value for key, value in result.items() if key != "rows"} | {"busy": busy}
@@ -60,7 +63,7 @@ def layer_times(payload: Mapping[str, Any], context: JobContext) -> dict[str, An
     _, dense = loading.session_parts(context.workspace, context.session_id)
     batch_size = int(payload.get("batch_size") or 1)
     context.progress.update(0, 0, "Timing the layers")
-    model = loading.load_model(context.workspace, dense.artifact)
+    model = loading.load_model(context.workspace, dense.artifact, on="cpu")
     shares = measure_layers(model, batch_size=batch_size, progress=context.progress)
     measurement = context.workspace.store.add_measurement(
         variant_id=dense.id,
