@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSOLUTE_TOLERANCE", "RELATIVE_TOLERANCE", "compare_with_pytorch", "onnx_session", "parity_images"]
 
-RELATIVE_TOLERANCE: Final = 1e-3
+RELATIVE_TOLERANCE: Final = 1e-4
 ABSOLUTE_TOLERANCE: Final = 1e-5
-"""A file passes when no logit differs by more than 1e-5 + 1e-3 × the largest logit: rounding, not another function."""
+"""A file passes when no logit differs by more than 1e-5 + 1e-4 × the largest logit: rounding, not another function.
+
+Seen over 16 untrained torchvision networks: at most 3e-6 × the largest logit.
+"""
 
 
 def parity_images(model: "TracedModel", splits: "Splits | None", *, count: int) -> tuple[Tensor, str]:
