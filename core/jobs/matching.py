@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..data.splits import Splits
     from ..models.traced import TracedModel
 
-__all__ = ["check_fit", "fit_data", "open_fitting_data", "view_of", "viewed"]
+__all__ = ["check_fit", "fit_data", "open_fitting_data", "viewed"]
 
 
 def open_fitting_data(spec: DataSpec, model: "TracedModel | None", *, progress: Progress = SILENT) -> "Splits":
@@ -74,13 +74,11 @@ def _check_task(data_task: str, model_task: str) -> None:
         )
 
 
-def view_of(splits: "Splits") -> dict[str, Any]:
-    """How these splits show their data, so that ``viewed`` can show them like this again."""
-    return {"input_shape": list(splits.input_shape), "mean": list(splits.mean), "std": list(splits.std)}
-
-
 def viewed(splits: "Splits", view: dict[str, Any]) -> "Splits":
-    """Splits that were just read, shown as ``view`` says: same steps, same fingerprint as when the view was made."""
+    """Splits that were just read, shown as ``view`` says (``input_shape``, ``mean``, ``std`` of ``Splits.describe``).
+
+    The steps are those of ``fit_data``, so that the fingerprint is the one that it had then.
+    """
     channels, height, width = view["input_shape"]
     return _normalised(splits.fitted_to((channels, height, width)), view["mean"], view["std"])
 
