@@ -167,7 +167,7 @@ def _einsum(given: dict[str, Any], output: Tensor) -> int:
     for index, term in enumerate(named[1:], start=1):
         both = held | set(term)
         needed = set(result).union(*named[index + 1 :])
-        if held & set(term) or both - needed:
+        if both - needed:  # without a sum it is an element-wise product
             total += math.prod(sizes[letter] for letter in both)
         held = both & needed
     return total

@@ -336,7 +336,7 @@ def relative_difference(a: Any, b: Any) -> float:
 def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Mapping):
         return [leaf for item in value.values() if item is not None for leaf in _tensors(item)]
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+    return [leaf.detach() for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
 def _verify(module: nn.Module, traced: TracedModel) -> None:

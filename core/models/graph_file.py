@@ -33,6 +33,8 @@ VERSION = 1
 _GRAPH, _WEIGHTS = "graph.json", "weights.safetensors"
 _MAX_GRAPH_BYTES = 64 * 2**20
 _MAX_NODES = 100_000
+_MAX_ELEMENTS = 2**31  # of one tensor for one image
+_MAX_CONSTANT = 2**40
 _MAX_DEPTH = 8
 # Names are pasted into generated code by fx, so nothing that could close a quote may pass.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-+ ]{0,199}")
@@ -224,6 +226,7 @@ def _build(body: dict[str, Any], tensors: dict[str, Tensor], model_type: type["T
     held = {f"{name}.{leaf}" for name, layer in layers.items() for leaf in (*layer._parameters, *layer._buffers)}
     extra = {name: tensor for name, tensor in named.items() if name not in held}
     names = {_checked_name(name): tuple(map(_checked_name, others)) for name, others in body["original_names"].items()}
+    _check_integers(graph)
     model = model_type(
         assemble(graph, layers, extra, temporary=[str(name) for name in body["temporary"]]),
         input_shape=(shape[0], shape[1], shape[2]),
@@ -232,7 +235,44 @@ def _build(body: dict[str, Any], tensors: dict[str, Tensor], model_type: type["T
         captured_by=str(body["captured_by"]),
         original_names=names,
     )
-    return model.eval()
+    _check_shapes(model.eval())
+    return model
+
+
+def _check_integers(graph: fx.Graph) -> None:
+    """Arithmetic on sizes stays small, whatever the file says (a power of a size could run for hours)."""
+    integers: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        name = name_of(node.target)
+        if not node.all_input_nodes:
+            raise ModelError(f"“{name}” has no input.")
+        if name == "size":
+            integers.add(node)
+        elif name in _ARITHMETIC and integers.issuperset(node.all_input_nodes):
+            constants = [argument for argument in node.args if not isinstance(argument, fx.Node)]
+            small = all(type(constant) is int and abs(constant) < _MAX_CONSTANT for constant in constants)
+            if name not in _SIZE_ARITHMETIC or not small or len(integers) > 1000:
+                raise ModelError(f"“{name}” of a size is not allowed.")
+            integers.add(node)
+
+
+_SIZE_ARITHMETIC = {"add", "sub", "mul", "floordiv", "mod"}
+_ARITHMETIC = _SIZE_ARITHMETIC | {"truediv", "pow", "matmul", "neg", "invert", "and", "or", "xor", "getitem"}
+
+
+def _check_shapes(model: "TracedModel") -> None:
+    """The graph runs, and no tensor of it is absurdly large. Done on the meta device: nothing is computed."""
+    from .shapes import walk  # shapes works on traced models
+
+    try:
+        values = walk(model)
+    except Exception as error:
+        raise ModelError(f"the graph does not run: {type(error).__name__}: {str(error)[:200]}") from error
+    for node, value in values.items():
+        if isinstance(value, Tensor) and value.numel() > _MAX_ELEMENTS:
+            raise ModelError(f"“{node.name}” would have {value.numel()} elements.")
 
 
 def _checked_name(name: str) -> str:

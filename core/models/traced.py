@@ -68,6 +68,7 @@ class TracedModel:
         self.origin: dict[str, Any] = dict(origin or {})
         self.captured_by = captured_by
         self.original_names: dict[str, tuple[str, ...]] = dict(original_names or {})
+        self._num_classes: int | None = None
 
     def __repr__(self) -> str:
         nodes = len(self.graph_module.graph.nodes)
@@ -97,10 +98,12 @@ class TracedModel:
 
     @property
     def num_classes(self) -> int:
-        """Size of dimension 1 of the main output."""
-        from .shapes import output_shape  # not at the top: shapes works on traced models
+        """Size of dimension 1 of the main output (pruning never changes it)."""
+        if self._num_classes is None:
+            from .shapes import output_shape  # not at the top: shapes works on traced models
 
-        return output_shape(self)[1]
+            self._num_classes = output_shape(self)[1]
+        return self._num_classes
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +147,7 @@ class TracedModel:
         graph.output(output)
         module = assemble(graph, layers, extra, temporary=temporary)
         module.training = self.graph_module.training
-        return TracedModel(
+        twin = TracedModel(
             module,
             input_shape=self.input_shape,
             task=self.task,
@@ -152,6 +155,8 @@ class TracedModel:
             captured_by=self.captured_by,
             original_names=self.original_names,
         )
+        twin._num_classes = self._num_classes
+        return twin
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters under the author's names, shared ones once."""

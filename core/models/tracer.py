@@ -38,6 +38,7 @@ _DATA_DEPENDENT_NAMES = """
     unique_consecutive masked_select bincount histc equal allclose is_nonzero __contains__ _local_scalar_dense"""
 _CONCRETE = frozenset(_CONCRETE_NAMES.split())
 _DATA_DEPENDENT = frozenset(_DATA_DEPENDENT_NAMES.split())
+_DIVIDING = frozenset(("unbind", "split", "chunk", "tensor_split", "split_with_sizes", "unsafe_split", "unsafe_chunk"))
 _TRACING = threading.RLock()  # while a capture patches torch, no other thread may begin one
 _ASSERTIONS = frozenset(("_assert", "_assert_scalar", "_assert_tensor_metadata", "_assert_async"))
 
@@ -276,9 +277,14 @@ class Tracer(Recorder, TorchFunctionMode):
         view = (args[0], args[1]) if name == "__getitem__" and _is_basic(args[1]) else None
         return self._wrap(result, outcome, view=view)
 
-    @staticmethod
-    def _evaluate(func: Any, base: str, values: Any, keywords: Any) -> Any:
+    def _evaluate(self, func: Any, base: str, values: Any, keywords: Any) -> Any:
         """Run the operation on meta tensors."""
+        if base in _DIVIDING:
+            dim = keywords.get(
+                "dim", values[1 if base == "unbind" else 2] if len(values) > 1 + (base != "unbind") else 0
+            )
+            if values[0].shape[dim] % BATCH == 0:
+                raise Untraceable(f"The forward takes the batch apart{self.at()}; this is not supported.", final=True)
         if base == "to":  # a device in the arguments must not move the meta twin
             values = tuple(torch.device("meta") if isinstance(v, str | torch.device) else v for v in values)
         if base == "view" and not isinstance(values[1], torch.dtype):

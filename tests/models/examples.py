@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["EXAMPLES", "BatchLoop", "RandomInEval", "TwoInputs", "ValueControlFlow"]
+__all__ = ["EXAMPLES", "BatchLoop", "RandomInEval", "StaleView", "TwoInputs", "ValueControlFlow"]
 
 
 class FunctionalDropout(nn.Module):
@@ -266,6 +266,23 @@ class Mixed(nn.Module):
         patches = F.unfold(x, 3, padding=1).view(b, c * 9, h, w)
         logits = self.head(patches).mean((2, 3))
         return logits, {"features": F.normalize(x.flatten(1), dim=1)}
+
+
+class StaleView(nn.Module):
+    """Uses a view of a tensor that has been changed in place: only torch.export can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        tokens = x.flatten(2).transpose(1, 2)
+        x.relu_()
+        largest, _ = torch.max(F.max_pool2d(x, 2), dim=-1)
+        return self.head(tokens.mean(1) + F.avg_pool1d(largest, 8).squeeze(-1))
 
 
 class ValueControlFlow(nn.Module):

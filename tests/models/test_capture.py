@@ -7,11 +7,10 @@ import torch
 import torchvision
 from torch import nn
 
-from core.errors import ModelError
 from core.models.capture import trace
 
 from . import invariants
-from .examples import EXAMPLES, BatchLoop, RandomInEval, TwoInputs, ValueControlFlow
+from .examples import EXAMPLES
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..recording import BATCH, Untraceable
+from ..recording import Untraceable
 from ..tracer import Alias, Tracer
 from .registry import RULES, Rule, axes, axis, flat, rule
 
@@ -96,8 +96,6 @@ def _split(t: Tracer, out: Any, x: Tensor, _count: Any = None, dim: int = 0, **_
 
 @rule("unbind")
 def _unbind(t: Tracer, out: Any, x: Tensor, dim: int = 0) -> fx.Node:
-    if x.shape[axis(dim, x)] % BATCH == 0:
-        raise Untraceable(f"The forward loops over the examples of a batch{t.at()}; this is not supported.", final=True)
     return t.emit("unbind", x, axis(dim, x))
 
 
