@@ -10,7 +10,10 @@ import numpy as np
 
 from .variables import VarArray, Variables
 
-__all__ = ["Axis", "Factor", "flat", "is_free", "length", "plain", "regroup", "tie_axes"]
+__all__ = ["MOST", "Axis", "Factor", "flat", "freeze_axis", "is_free", "length", "plain", "regroup", "tie_axes"]
+
+MOST = 1 << 22
+"""Longest axis that is ever written out index by index; one that holds the batch is longer, and is kept whole then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +45,23 @@ def is_free(axis: Axis) -> bool:
     return any(factor.variables is not None for factor in axis)
 
 
+def freeze_axis(axis: Axis, variables: Variables, reason: str) -> None:
+    """Never remove anything from this dimension."""
+    for factor in axis:
+        if factor.variables is not None:
+            variables.freeze(factor.variables, reason)
+
+
 def flat(axis: Axis, variables: Variables) -> VarArray:
-    """Variables of every index of the axis, factors merged; zeros for an axis without variables."""
+    """Variables of every index of the axis, factors merged; zeros for an axis without variables.
+
+    An axis of more than ``MOST`` indices (heads folded into the batch) is frozen instead of written out.
+    """
+    if len(axis) == 1 and axis[0].variables is not None:
+        return axis[0].variables
+    if not is_free(axis) or length(axis) > MOST:
+        freeze_axis(axis, variables, "it is folded into the examples of a batch")
+        return np.broadcast_to(np.zeros(1, dtype=np.int64), (length(axis),))
     result: VarArray | None = None
     for factor in axis:
         if factor.size == 1 and factor.variables is None and len(axis) > 1:
@@ -94,9 +112,7 @@ def _split(factor: Factor, outer: int, variables: Variables, reason: str) -> tup
 
 
 def _frozen(axes: list[Axis], sizes: list[int], factors: list[Factor], variables: Variables, reason: str) -> list[Axis]:
-    for factor in factors:
-        if factor.variables is not None:
-            variables.freeze(factor.variables, reason)
+    freeze_axis(tuple(factors), variables, reason)
     return [*axes, *(plain(size) for size in sizes)]
 
 
@@ -109,11 +125,15 @@ def tie_axes(first: Axis, second: Axis, variables: Variables, reason: str) -> Ax
         return first
     if not is_free(first) and not is_free(second):
         return first
+    if not is_free(first) or not is_free(second):
+        freeze_axis(first, variables, reason)
+        freeze_axis(second, variables, reason)
+        return first
     aligned = _aligned(first, second, variables, reason)
     if aligned is None:
         whole = flat(first, variables), flat(second, variables)
         variables.tie(*whole, reason)
-        return (Factor(len(whole[0]), whole[0]),)
+        return (Factor(len(whole[0]), whole[0]),) if whole[0].any() else plain(len(whole[0]))
     result = []
     for a, b in aligned:
         if a.variables is not None and b.variables is not None:

@@ -5,19 +5,21 @@ of *rewrites*, the constants in the graph and the attributes of layers that foll
 The rules themselves, one per operation, are in ``rules/``.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor, fx, nn
 
 from ..models.traced import TracedModel
 from ..models.vocabulary import FUNCTIONS, arguments, name_of
-from .axes import Axis, Factor, flat, is_free, plain, tie_axes
+from .axes import Axis, Factor, flat, freeze_axis, is_free, length, plain, tie_axes
 from .variables import VarArray, Variables
 
-__all__ = ["LAYER_RULES", "RULES", "Dims", "Reader", "Rewrite", "rule"]
+__all__ = ["LAYER_RULES", "RULES", "Constant", "Contraction", "Dims", "Reader", "Rewrite", "rule"]
+
+_LOG = logging.getLogger(__name__)
 
 Dims = tuple[Axis, ...]
 """The axes of one tensor."""
@@ -60,8 +62,36 @@ class Rewrite:
     axis: Axis
 
 
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An argument that a function derives from a size: once ``axis`` loses an index, ``value`` is written out.
+
+    The scale of an attention is that of the dense head width: a narrower head must not change it.
+    """
+
+    target: str
+    place: tuple[Any, ...]
+    value: Any
+    axis: Axis
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """Here a dimension is summed over: what a removed index would have contributed ends here.
+
+    ``place`` is where the tensor stands among the node's arguments. ``normed`` says that the node is a norm, which
+    takes its statistics over the dimension.
+    """
+
+    node: fx.Node
+    place: tuple[Any, ...]
+    dim: int
+    axis: Axis
+    normed: bool = False
+
+
 class Reader:
-    """One pass over a traced model. After ``read``: ``variables``, ``tensors``, ``rewrites``, ``kinds``.
+    """One pass over a traced model. After ``read``: ``variables``, ``tensors``, ``rewrites``, ``contractions``.
 
     Args:
         model: the traced model; it is only read.
@@ -74,8 +104,9 @@ class Reader:
         self.variables = Variables()
         self.values: dict[fx.Node, Any] = {}
         self.rewrites: list[Rewrite] = []
-        self.constants: list[tuple[str, tuple[Any, ...], Any, Axis]] = []
-        self.normed: list[VarArray] = []  # variables over which a norm computes its statistics
+        self.constants: list[Constant] = []
+        self.contractions: list[Contraction] = []
+        self.normed: list[VarArray] = []  # variables over which a norm takes its statistics
         self.roles: dict[str, list[VarArray]] = {"heads": [], "head_width": []}
         self._layers = dict(model.graph_module.named_modules(remove_duplicate=False))
         self._canonical, self._shapes = _tensor_names(model.graph_module)
@@ -104,12 +135,20 @@ class Reader:
             name = name_of(node.target)
             found = RULES.get(name)
             given = arguments(node)
-        if not isinstance(self.shapes[node], tuple):
-            return self.shapes[node]  # an integer: a size that follows the batch
         given = {key: self._resolve(value) for key, value in given.items()}
+        if not isinstance(self.shapes[node], tuple):  # an integer: a size that follows the batch
+            self.unknown_tensors(given, self.reason(node, "its size is computed while the network runs"))
+            return self.shapes[node]
         if found is None:
             return self.unknown(node, given, f"“{name}” is not understood{_at(node)}")
-        return found(self, node, given)
+        try:
+            result = found(self, node, given)
+            if _fits(result, self.shapes[node]):
+                return result
+            _LOG.warning("comb: the rule of “%s” gave another shape%s", name, _at(node))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # a form that the rule did not foresee
+            _LOG.warning("comb: the rule of “%s” failed%s: %r", name, _at(node), error)
+        return self.unknown(node, given, f"“{name}” is used in a way that is not understood{_at(node)}")
 
     def _resolve(self, value: Any) -> Any:
         if isinstance(value, fx.Node):
@@ -150,9 +189,7 @@ class Reader:
 
     def freeze_axis(self, axis: Axis, reason: str) -> None:
         """Never remove anything from this dimension."""
-        for factor in axis:
-            if factor.variables is not None:
-                self.variables.freeze(factor.variables, reason)
+        freeze_axis(axis, self.variables, reason)
 
     def tensor(self, name: str) -> Dims:
         """Axes of a parameter, buffer or constant; dimensions seen for the first time get fresh variables."""
@@ -171,10 +208,17 @@ class Reader:
     def consume(self, name: str, dim: int, axis: Axis, reason: str) -> None:
         """The tensor's dimension loses the same indices as ``axis``."""
         name = self._canonical[name]
-        if not is_free(axis):
-            axis = (Factor(self._shapes[name][dim], np.zeros(self._shapes[name][dim], dtype=np.int64)),)
         known = self.tensors[name][dim]
-        self.tensors[name][dim] = axis if known is None else tie_axes(known, axis, self.variables, reason)
+        if known is None:
+            if length(axis) != self._shapes[name][dim]:
+                raise ValueError(f"{name} has {self._shapes[name][dim]} indices, {length(axis)} were read")
+            self.tensors[name][dim] = axis
+        else:
+            self.tensors[name][dim] = tie_axes(known, axis, self.variables, reason)
+
+    def canonical(self, name: str) -> str:
+        """The one name under which a tensor's axes are kept; tied tensors share it."""
+        return self._canonical[name]
 
     def has(self, node: fx.Node, name: str) -> bool:
         """Whether the layer has this parameter or buffer."""
@@ -186,13 +230,23 @@ class Reader:
 
     def argument(self, node: fx.Node, path: tuple[Any, ...], axis: Axis) -> None:
         """The argument at ``path`` is the number of surviving indices of ``axis``."""
-        if is_free(axis):
+        if not is_free(axis):
+            return
+        if isinstance(_written(node, path), fx.Node):
+            self.freeze_axis(axis, self.reason(node, "its size is computed while the network runs"))
+        else:
             self.rewrites.append(Rewrite(node.name, path, axis))
 
     def bound(self, node: fx.Node, path: tuple[Any, ...], variables: VarArray, index: int) -> None:
         """The argument at ``path`` is a position: the number of surviving indices before ``index``."""
-        if index:
-            self.rewrites.append(Rewrite(node.name, path, (Factor(index, variables[:index]),)))
+        self.rewrites.append(Rewrite(node.name, path, (Factor(index, variables[:index]),)))
+
+    def contract(self, node: fx.Node, place: tuple[Any, ...], dim: int, axis: Axis, *, normed: bool = False) -> None:
+        """The node sums over (``normed``: takes statistics over) dimension ``dim`` of its argument at ``place``."""
+        if is_free(axis):
+            self.contractions.append(Contraction(node, place, dim, axis, normed))
+            if normed:
+                self.normed.append(self.flat(axis))
 
     def unknown_tensors(self, given: Any, reason: str) -> None:
         """Freeze every tensor among the arguments."""
@@ -215,6 +269,14 @@ class Reader:
         return f"{what}{_at(node)}"
 
 
+def _written(node: fx.Node, path: tuple[Any, ...]) -> Any:
+    """What stands at a path of a node's arguments."""
+    value: Any = node.args if path[0] == "args" else node.kwargs
+    for step in path[1:]:
+        value = getattr(value, step) if isinstance(value, slice) else value[step]
+    return value
+
+
 def _at(node: fx.Node) -> str:
     source = node.meta.get("source", "")
     return f" at {source}" if source else f" at node “{node.name}”"
@@ -231,6 +293,13 @@ def _tensor_names(module: nn.Module) -> tuple[dict[str, str], dict[str, tuple[in
         if canonical[name] == name:
             shapes[name] = tuple(tensor.shape)
     return canonical, shapes
+
+
+def _fits(result: Any, shape: Any) -> bool:
+    """Whether axes have the lengths that were seen when the graph ran."""
+    if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape):
+        return _is_dims(result) and tuple(map(length, result)) == shape
+    return len(result) == len(shape) and all(map(_fits, result, shape))
 
 
 def _is_dims(value: Any) -> bool:

@@ -1,69 +1,18 @@
 """Removing units for good: tensors are sliced; constants in the graph and attributes of layers follow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import PlanError
 from ..models.assembly import place_tensor
 from ..models.traced import TracedModel
-from .axes import Axis, flat, is_free
 from .groups import Comb
+from .survivors import Removal, Survivors
 
-__all__ = ["Removal", "Survivors", "remove"]
-
-Removal = Mapping[str, Sequence[int]]
-"""Group name → units to remove. JSON-serialisable: together with the dense model it describes the pruned one."""
-
-
-class Survivors:
-    """Which indices remain after a removal.
-
-    Raises:
-        PlanError: for an unknown group, a unit out of range, or a group of which nothing would remain.
-    """
-
-    def __init__(self, found: Comb, removal: Removal) -> None:
-        self._variables = found.reader.variables
-        self._removed: set[int] = set()
-        self._gone: dict[int, bool] = {}
-        names = {group.name: group for group in found.groups}
-        for name, units in removal.items():
-            if name not in names:
-                known = ", ".join(list(names)[:5])
-                raise PlanError(f"There is no group “{name}” in this model; its groups are {known}, ….")
-            group = names[name]
-            wrong = [unit for unit in units if not 0 <= unit < group.units]
-            if wrong:
-                raise PlanError(f"Group “{name}” has units 0 to {group.units - 1}; got {wrong[0]}.")
-            if len(set(units)) >= group.units:
-                raise PlanError(f"At least one of the {group.units} units of “{name}” must stay; keep one or more.")
-            self._removed.update(found.leaves[name][list(set(units))].tolist())
-
-    def keep(self, axis: Axis) -> np.ndarray:
-        """``bool [size]``: which indices of the axis remain."""
-        values = flat(axis, self._variables)
-        return np.fromiter((not self._is_gone(v) for v in values.tolist()), dtype=bool, count=len(values))
-
-    def count(self, axis: Axis) -> int:
-        """Number of remaining indices; dimensions stay rectangular, so it is a product over factors."""
-        total = 1
-        for factor in axis:
-            if factor.variables is None:
-                total *= factor.size
-            else:
-                total *= sum(not self._is_gone(v) for v in factor.variables.tolist())
-        return total
-
-    def _is_gone(self, variable: int) -> bool:
-        known = self._gone.get(variable)
-        if known is None:
-            known = any(leaf in self._removed for leaf in self._variables.leaves(variable))
-            self._gone[variable] = known
-        return known
+__all__ = ["Removal", "Survivors", "remove", "sliced"]
 
 
 def remove(found: Comb, removal: Removal) -> TracedModel:
@@ -75,7 +24,7 @@ def remove(found: Comb, removal: Removal) -> TracedModel:
     survivors = Survivors(found, removal)
     reader = found.reader
     pruned = found.model.clone()
-    _slice_tensors(pruned.graph_module, reader.tensors, survivors)
+    _slice_tensors(pruned.graph_module, set(reader.tensors), survivors)
     nodes = {
         old.name: new
         for old, new in zip(found.model.graph_module.graph.nodes, pruned.graph_module.graph.nodes, strict=True)
@@ -86,15 +35,24 @@ def remove(found: Comb, removal: Removal) -> TracedModel:
             _set_attribute(layer, rewrite.place[1:], survivors.count(rewrite.axis))
         else:
             _set_argument(nodes[rewrite.target], rewrite.place, survivors.count(rewrite.axis))
-    for target, place, value, axis in reader.constants:
-        if not survivors.keep(axis).all():
-            _set_argument(nodes[target], place, value)
+    for constant in reader.constants:
+        if not survivors.whole(constant.axis):
+            _set_argument(nodes[constant.target], constant.place, constant.value)
     pruned.graph_module.graph.lint()
     pruned.graph_module.recompile()
     return pruned
 
 
-def _slice_tensors(module: nn.Module, axes: Mapping[str, list[Axis | None]], survivors: Survivors) -> None:
+def sliced(tensor: Tensor, name: str, survivors: Survivors) -> Tensor:
+    """What remains of a parameter or buffer, or of a tensor of its shape (an optimizer's state); itself if all does."""
+    for dim in range(tensor.ndim):
+        kept = survivors.kept(name, dim)
+        if kept is not None:
+            tensor = tensor.index_select(dim, torch.from_numpy(np.flatnonzero(kept)).to(tensor.device))
+    return tensor
+
+
+def _slice_tensors(module: nn.Module, known: set[str], survivors: Survivors) -> None:
     aliases: dict[int, list[str]] = {}
     tensors: dict[str, Tensor] = {}
     named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
@@ -102,16 +60,11 @@ def _slice_tensors(module: nn.Module, axes: Mapping[str, list[Axis | None]], sur
         aliases.setdefault(id(tensor), []).append(name)
         tensors[name] = tensor
     for names in aliases.values():
-        known = next((name for name in names if name in axes), None)
-        if known is None:
+        canonical = next((name for name in names if name in known), None)
+        if canonical is None:
             continue
-        tensor = tensors[known]
-        smaller = tensor.detach()
-        for dim, axis in enumerate(axes[known]):
-            if axis is not None and is_free(axis):
-                kept = survivors.keep(axis)
-                if not kept.all():
-                    smaller = smaller.index_select(dim, torch.from_numpy(np.flatnonzero(kept)).to(tensor.device))
+        tensor = tensors[canonical]
+        smaller = sliced(tensor.detach(), canonical, survivors)
         if smaller.shape == tensor.shape:
             continue
         value: Tensor = smaller

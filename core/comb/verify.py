@@ -1,66 +1,159 @@
 """Proof of a removal: the smaller network computes what the dense one computes without the removed contributions.
 
-Zeroing every parameter at the removed indices takes exactly the removed units out of the dense network, unless a norm
-takes its statistics over them (layer norm over the embedding): for those only shapes and finiteness are checked.
+The dense graph runs with all its weights. Wherever it sums over a dimension (convolution, linear layer, product), the
+removed indices are set to zero first; wherever a norm takes statistics over a dimension, it takes them over the indices
+that stay. Nothing else is changed, and nothing is assumed of activations (that they map 0 to 0, say).
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
 
+from ..models.capture import relative_difference
+from ..models.eval_mode import eval_mode
 from ..models.traced import TracedModel, main_output
-from .axes import is_free
+from ..models.vocabulary import arguments, name_of
 from .groups import Comb
-from .surgery import Removal, Survivors
+from .reader import Contraction
+from .survivors import Removal, Survivors
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Verification", "verify", "without"]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked. ``max_relative_difference`` is None where a norm makes the comparison meaningless."""
+    """What was checked.
 
-    exact: bool | None
+    Attributes:
+        exact: whether both networks gave the same output, within the tolerance.
+        max_relative_difference: largest difference relative to the largest output; None when shapes differ.
+        normed: whether a norm takes its statistics over removed indices: then a removal changes what stays, too.
+        finite: no NaN or infinity came out.
+        same_shape: outputs have the dense network's shapes.
+    """
+
+    exact: bool
     max_relative_difference: float | None
+    normed: bool
     finite: bool
     same_shape: bool
 
     @property
     def passed(self) -> bool:
         """No check failed."""
-        return self.finite and self.same_shape and self.exact is not False
+        return self.exact and self.finite and self.same_shape
+
+    @property
+    def sentence(self) -> str:
+        """The result for a person."""
+        if not self.same_shape:
+            return "The smaller network gives outputs of another shape: do not use it, and report this."
+        if not self.finite:
+            return "The smaller network gives NaN or infinite outputs."
+        difference = f"largest relative difference {self.max_relative_difference:.1e}"
+        if not self.exact:
+            return f"The smaller network differs from the dense one without the removed units: {difference}."
+        norms = " Norms over a removed dimension take their statistics over what stays." if self.normed else ""
+        return f"Verified: it computes what the dense network computes without the removed units ({difference}).{norms}"
 
 
 @torch.no_grad()
 def verify(found: Comb, removal: Removal, pruned: TracedModel, x: Tensor, *, tolerance: float = 1e-5) -> Verification:
-    """Compare the pruned model with the dense one whose removed units are zeroed, on images ``x`` [N, C, H, W]."""
-    dense = _without(found, removal)
-    expected = main_output(dense.eval()(x))
-    training = pruned.training
-    got = main_output(pruned.eval()(x))
-    pruned.train(training)
-    finite = bool(torch.isfinite(got).all())
-    same_shape = got.shape == expected.shape
-    if any(group.normed for group in found.groups if removal.get(group.name)):
-        return Verification(None, None, finite, same_shape)
+    """Compare the pruned model with the dense one without the removed units, on images ``x`` [N, C, H, W]."""
+    expected = without(found, removal, x)
+    with eval_mode(pruned.graph_module):
+        got = pruned(x)
+    normed = any(group.normed for group in found.groups if removal.get(group.name))
+    finite = bool(torch.isfinite(main_output(got)).all())
+    same_shape = _shapes(got) == _shapes(expected)
     if not same_shape:
-        return Verification(False, None, finite, same_shape)
-    difference = float((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-    return Verification(difference <= tolerance, difference, finite, same_shape)
+        return Verification(False, None, normed, finite, False)
+    difference = float(relative_difference(got, expected))
+    return Verification(difference <= tolerance, difference, normed, finite, True)
 
 
-def _without(found: Comb, removal: Removal) -> TracedModel:
-    survivors = Survivors(found, removal)
-    dense = found.model.clone()
-    module = dense.graph_module
-    tensors = dict([*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)])
-    for name, axes in found.reader.tensors.items():
-        for dim, axis in enumerate(axes):
-            if axis is None or not is_free(axis):
-                continue
-            gone = np.flatnonzero(~survivors.keep(axis))
-            if len(gone) and tensors[name].is_floating_point() and not name.endswith("running_var"):
-                tensors[name].index_fill_(dim, torch.from_numpy(gone), 0.0)
-    return dense
+@torch.no_grad()
+def without(found: Comb, removal: Removal, x: Tensor) -> Any:
+    """The dense model's output for ``x`` without the contributions of the removed units."""
+    with eval_mode(found.model.graph_module):
+        return _Without(found, Survivors(found, removal)).run(x)
+
+
+def _shapes(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return {key: _shapes(item) for key, item in value.items()}
+    return [_shapes(item) for item in value] if isinstance(value, tuple | list) else None
+
+
+class _Without(fx.Interpreter):
+    def __init__(self, found: Comb, survivors: Survivors) -> None:
+        super().__init__(found.model.graph_module)
+        self._sums: dict[fx.Node, list[tuple[Contraction, np.ndarray]]] = defaultdict(list)
+        self._norms: dict[fx.Node, list[tuple[Contraction, np.ndarray]]] = defaultdict(list)
+        for contraction in found.reader.contractions:
+            if not survivors.whole(contraction.axis):
+                table = self._norms if contraction.normed else self._sums
+                table[contraction.node].append((contraction, survivors.keep(contraction.axis)))
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n in self._norms:
+            args, _ = self.fetch_args_kwargs_from_env(n)
+            return _norm_of_survivors(self.module, n, args[0], self._norms[n], self.env)  # type: ignore[arg-type]
+        return super().run_node(n)
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        for contraction, kept in self._sums.get(n, ()):
+            _, index = contraction.place
+            shape = [1] * args[index].ndim
+            shape[contraction.dim] = -1
+            mask = torch.from_numpy(kept).reshape(shape).to(args[index].device)
+            args = (*args[:index], args[index].where(mask, 0.0), *args[index + 1 :])
+        return args, kwargs
+
+
+def _norm_of_survivors(
+    module: fx.GraphModule,
+    node: fx.Node,
+    x: Tensor,
+    gone: list[tuple[Contraction, np.ndarray]],
+    env: dict[fx.Node, Any],
+) -> Tensor:
+    """A layer, RMS or group norm over the indices that stay; removed places hold zeros."""
+    if node.op == "call_module":
+        layer: Any = module.get_submodule(str(node.target))
+        kind = {nn.LayerNorm: "layer_norm", nn.RMSNorm: "rms_norm"}.get(type(layer), "group_norm")
+        weight, bias, eps = getattr(layer, "weight", None), getattr(layer, "bias", None), layer.eps
+        groups, rank = getattr(layer, "num_groups", 0), len(getattr(layer, "normalized_shape", ()))
+    else:
+        kind, given = name_of(node.target), arguments(node)
+        weight, bias = (
+            env[value] if isinstance(value := given.get(key), fx.Node) else None for key in ("weight", "bias")
+        )
+        eps, groups = given.get("eps", 1e-5), given.get("groups", 0)
+        rank = len(given.get("shape", ()))
+    kept = {contraction.dim: torch.from_numpy(np.flatnonzero(keep)).to(x.device) for contraction, keep in gone}
+    smaller = x
+    for dim, indices in kept.items():
+        smaller = smaller.index_select(dim, indices)
+        position = 0 if kind == "group_norm" else dim - (x.ndim - rank)
+        weight = weight if weight is None else weight.index_select(position, indices)
+        bias = bias if bias is None else bias.index_select(position, indices)
+    if kind == "group_norm":
+        normed = F.group_norm(smaller, groups, weight, bias, eps)
+    elif kind == "rms_norm":
+        normed = F.rms_norm(smaller, smaller.shape[-rank:], weight, eps)
+    else:
+        normed = F.layer_norm(smaller, smaller.shape[-rank:], weight, bias, eps)
+    for dim, indices in reversed(kept.items()):
+        shape = list(normed.shape)
+        shape[dim] = x.shape[dim]
+        normed = normed.new_zeros(shape).index_copy(dim, indices, normed)
+    return normed

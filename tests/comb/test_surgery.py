@@ -1,7 +1,5 @@
 """Removing units is exact: the smaller network computes what the dense one does without the removed contributions."""
 
-import random
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,13 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import get_model
 
-from core.comb.groups import Comb, comb
+from core.comb.combing import comb
+from core.comb.groups import Comb
 from core.comb.surgery import remove
 from core.comb.verify import verify
 from core.errors import PlanError
 from core.models.capture import trace
 from core.models.cifar_resnet import CifarResNet
 from core.models.traced import TracedModel
+
+from .checks import random_removal
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -79,13 +80,8 @@ def combed(name: str) -> tuple[TracedModel, Comb]:
     return _KNOWN[name]
 
 
-def choice(found: Comb, seed: int, *, ratio: float = 0.3, normed: bool = False) -> dict[str, list[int]]:
-    rng = random.Random(seed)
-    return {
-        group.name: rng.sample(range(group.units), max(1, int(group.units * ratio)))
-        for group in found.groups
-        if group.units > 1 and (normed or not group.normed)
-    }
+def choice(found: Comb, seed: int, *, ratio: float = 0.3) -> dict[str, list[int]]:
+    return random_removal(found, seed, ratio=ratio)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -105,7 +101,7 @@ def test_removal_is_exact(name: str, seed: int, ratio: float) -> None:
 def test_all_groups_shrink_together_and_the_result_trains_and_reloads(name: str, tmp_path) -> None:
     model, found = combed(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    pruned = remove(found, choice(found, 1, normed=True))
+    pruned = remove(found, choice(found, 1))
     for batch in (1, 2, 7):
         images = torch.randn(batch, *model.input_shape)
         assert pruned.eval().predict(images).shape == model.eval().predict(images).shape

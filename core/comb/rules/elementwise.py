@@ -21,7 +21,9 @@ _MORE_OPERANDS = """add sub mul truediv floordiv mod pow maximum minimum atan2 e
 
 @rule(*_ONE_OPERAND.split(), layers=tuple(_LAYERS.split()))
 def one_operand(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
-    """The result has the indices of its operand."""
+    """The result has the indices of its operand; limits that are tensors are operands too."""
+    if node.op == "call_function" and any(isinstance(value, tuple) for key, value in given.items() if key != "x"):
+        return more_operands(reader, node, given)
     return given["x"]
 
 
@@ -86,8 +88,13 @@ def softmax_layer(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 
 @rule("normalize")
 def normalize(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
-    """Dividing by the norm over a dimension: an index whose value is zero does not change the norm."""
-    return given["x"]
+    """Dividing by the norm over a dimension: what survives is divided by the norm of what survives."""
+    x, dims = given["x"], given.get("dim", 1)
+    for dim in dims if isinstance(dims, list | tuple) else [dims]:
+        reader.contract(node, ("args", 0), dim % len(x), x[dim])
+        if given.get("p", 2.0) <= 0:
+            reader.freeze_axis(x[dim], reader.reason(node, "counted by a norm"))
+    return x
 
 
 @rule("sum", "mean", "amax", "amin", "logsumexp", "vector_norm", "var", "std")
@@ -118,7 +125,9 @@ def reduce_with_index(reader: Reader, node: fx.Node, given: dict[str, Any]) -> t
 
 def _reduced(reader: Reader, node: fx.Node, x: Dims, dims: list[int], keepdim: bool) -> Dims:
     for dim in dims:
-        if is_free(x[dim]) and name_of(node.target) != "sum":
+        if name_of(node.target) == "sum":
+            reader.contract(node, ("args", 0), dim, x[dim])
+        else:
             reader.freeze_axis(x[dim], reader.reason(node, "reduced over this dimension"))
     if keepdim:
         return tuple(plain(1) if dim in dims else axis for dim, axis in enumerate(x))
@@ -134,7 +143,7 @@ def glu(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     values = reader.flat(x[dim])
     half = len(values) // 2
     if not is_free(x[dim]):
-        return reader.result(node)
+        return (*x[:dim], plain(half), *x[dim + 1 :])
     first, second = (Factor(half, values[:half]),), (Factor(half, values[half:]),)
     tied = tie_axes(first, second, reader.variables, reader.reason(node, "gated by its other half"))
     return (*x[:dim], tied, *x[dim + 1 :])

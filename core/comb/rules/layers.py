@@ -64,6 +64,7 @@ def convolution(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
         weights.consume("bias", 0, out, reader.reason(node, "a bias per channel"))
     weights.follow("in_channels", x[channel])
     weights.follow("out_channels", out)
+    reader.contract(node, ("args", 0), channel, x[channel])
     result = list(reader.result(node))
     result[0], result[channel] = x[0], out
     return tuple(result)
@@ -112,6 +113,7 @@ def transposed_convolution(reader: Reader, node: fx.Node, given: dict[str, Any])
         weights.consume("bias", 0, out, reason)
     weights.follow("in_channels", x[channel])
     weights.follow("out_channels", out)
+    reader.contract(node, ("args", 0), channel, x[channel])
     result = list(reader.result(node))
     result[0], result[channel] = x[0], out
     return tuple(result)
@@ -126,6 +128,7 @@ def linear(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     if weights.has("bias"):
         weights.consume("bias", 0, out, reader.reason(node, "a bias per neuron"))
     weights.follow("in_features", x[-1])
+    reader.contract(node, ("args", 0), len(x) - 1, x[-1])
     weights.follow("out_features", out)
     return (*x[:-1], out)
 
@@ -167,8 +170,7 @@ def layer_norm(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
         for name in ("weight", "bias"):
             if weights.has(name):
                 weights.consume(name, position, axis, reader.reason(node, "a norm over it"))
-        if is_free(axis):
-            reader.normed.append(reader.flat(axis))
+        reader.contract(node, ("args", 0), len(x) - rank + position, axis, normed=True)
         if node.op == "call_module":
             reader.attribute(node, f"normalized_shape.{position}", axis)
         else:
@@ -183,7 +185,7 @@ def group_norm(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     groups = int(reader.layer(node).num_groups if node.op == "call_module" else given["groups"])  # type: ignore[arg-type]
     outer, inner = _grouped(reader, x[1], groups, reader.reason(node, f"a norm in {groups} groups"))
     if is_free(inner):
-        reader.normed.append(reader.flat(inner))
+        reader.contract(node, ("args", 0), 1, (Factor(length(outer)), *inner), normed=True)
     for name in ("weight", "bias"):
         if weights.has(name):
             weights.consume(name, 0, x[1], reader.reason(node, "a norm per channel"))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
+from ...models.tracer import BATCH
 from ...models.vocabulary import arguments, name_of
 from ..axes import Axis, Factor, is_free, length, plain, regroup
 from ..reader import Dims, Reader, rule
@@ -31,9 +32,17 @@ def reshape(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
             elif is_free(axis) and not isinstance(size, int):
                 reader.freeze_axis(axis, reader.reason(node, "its size is computed while the network runs"))
     elif node.op == "call_module" and type(reader.layer(node)).__name__ == "Unflatten":
-        for axis in axes:
-            reader.freeze_axis(axis, reader.reason(node, "unflattened to fixed sizes"))
+        _follow_unflatten(reader, node, axes)
     return axes
+
+
+def _follow_unflatten(reader: Reader, node: fx.Node, axes: Dims) -> None:
+    layer = reader.layer(node)
+    sizes: tuple[int, ...] = tuple(layer.unflattened_size)  # type: ignore[arg-type]
+    start = int(layer.dim) % (len(axes) - len(sizes) + 1)  # type: ignore[call-overload]
+    for position, size in enumerate(sizes):
+        if size != -1:
+            reader.attribute(node, f"unflattened_size.{position}", axes[start + position])
 
 
 @rule("permute")
@@ -60,7 +69,7 @@ def unsqueeze(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 
 @rule("expand")
 def expand(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
-    """Dimensions of size 1 are spread; the others pass."""
+    """Dimensions of size 1 are spread over as many copies as survive; the others pass."""
     x: Dims = given["x"]
     shape = reader.shapes[node]
     new = len(shape) - len(x)
@@ -69,11 +78,21 @@ def expand(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     for position, size in enumerate(shape):
         axis = x[position - new] if position >= new else plain(1)
         if length(axis) != size:
-            axis = plain(size)
+            axis = _copies(reader, node, (*path, position), size)
         elif is_free(axis) and given["sizes"][position] != -1:
             reader.argument(node, (*path, position), axis)
         axes.append(axis)
     return tuple(axes)
+
+
+def _copies(reader: Reader, node: fx.Node, path: tuple[Any, ...], size: int) -> Axis:
+    """Copies of one value: any of them can go when what they are joined with shrinks. Not those of an example."""
+    written = node.args[path[1]][path[2]] if path[0] == "args" else node.kwargs[path[1]][path[2]]  # type: ignore[index]
+    if size <= 1 or size >= BATCH or not isinstance(written, int):
+        return plain(size)
+    axis = (Factor(size, reader.variables.fresh(size)),)
+    reader.argument(node, path, axis)
+    return axis
 
 
 @rule("repeat")
@@ -82,11 +101,15 @@ def repeat(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     x: Dims = given["x"]
     shape = reader.shapes[node]
     new = len(shape) - len(x)
+    path = reader.parameter_path(node, "sizes")
     axes: list[Axis] = []
     for position, size in enumerate(shape):
         axis = x[position - new] if position >= new else plain(1)
-        copies = size // length(axis)
-        axes.append(axis if copies == 1 else (Factor(copies), *axis))
+        if length(axis) == 1 and size > 1:
+            axes.append(_copies(reader, node, (*path, position), size))
+        else:
+            copies = size // length(axis)
+            axes.append(axis if copies == 1 else (Factor(copies), *axis))
     return tuple(axes)
 
 
@@ -192,7 +215,8 @@ def _cut(reader: Reader, node: fx.Node, axis: Axis, item: int | slice, path: tup
             values = reader.flat(axis)
             reason = reader.reason(node, "picked by its number")
             reader.variables.freeze(values[[item % size]], reason)
-            reader.bound(node, path, values, item % size)
+            if item:
+                reader.bound(node, path, values, item % size)
         return []
     bounds = (
         range(size)[item] if all(b is None or isinstance(b, int) for b in (item.start, item.stop, item.step)) else None
@@ -202,13 +226,13 @@ def _cut(reader: Reader, node: fx.Node, axis: Axis, item: int | slice, path: tup
         if bounds is None:
             reader.freeze_axis(axis, reader.reason(node, "cut at a place computed while the network runs"))
         return [axis if kept == size and item.step in (None, 1) else plain(kept)]
-    if bounds.step != 1:
-        reader.freeze_axis(axis, reader.reason(node, "every n-th index is taken"))
+    if bounds.step != 1 or not bounds:
+        reader.freeze_axis(axis, reader.reason(node, "every n-th index is taken" if bounds else "nothing is taken"))
         return [plain(len(bounds))]
     values = reader.flat(axis)
     if item.start not in (None, 0):
         reader.bound(node, (*path, "start"), values, bounds.start)
-    if item.stop is not None and bounds.stop < size:
+    if item.stop is not None and (bounds.stop < size or item.stop < 0):
         reader.bound(node, (*path, "stop"), values, bounds.stop)
     if len(bounds) == size:
         return [axis]
@@ -259,8 +283,9 @@ def assign(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 @rule("roll")
 def roll(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """Rolling moves indices by a fixed number: those dimensions stay whole."""
-    dims = given["dims"]
-    for dim in dims if isinstance(dims, list | tuple) else [dims]:
+    dims = given.get("dims")
+    every = range(len(given["x"]))
+    for dim in dims if isinstance(dims, list | tuple) and dims else every if not isinstance(dims, int) else [dims]:
         reader.freeze_axis(given["x"][dim], reader.reason(node, "rolled"))
     return given["x"]
 
@@ -345,6 +370,19 @@ def im2col(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     return tuple(result)
 
 
+@rule("col2im", layers=("Fold",))
+def col2im(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
+    """Windows are added up: those of one channel go together."""
+    x, result = given["x"], list(reader.result(node))
+    reason = reader.reason(node, "windows of one channel")
+    channels = length(result[1])
+    outer, inner = regroup(list(x[1]), [channels, length(x[1]) // channels], reader.variables, reason)
+    reader.freeze_axis(inner, reason)
+    reader.freeze_axis(x[2], reader.reason(node, "a position in space"))
+    result[0], result[1] = x[0], outer
+    return tuple(result)
+
+
 @rule("unfold_dim")
 def unfold_dim(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """Sliding windows over one dimension, which stays whole."""
@@ -365,5 +403,6 @@ def triangle(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 
 @rule("new_full")
 def new_full(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
-    """A constant whose size follows the batch."""
-    return reader.result(node)
+    """A constant whose size follows the batch; it shrinks with what it is joined to."""
+    path = reader.parameter_path(node, "sizes")
+    return tuple(_copies(reader, node, (*path, dim), size) for dim, size in enumerate(reader.shapes[node]))

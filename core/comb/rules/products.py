@@ -5,7 +5,7 @@ from typing import Any
 from torch import fx
 
 from ..axes import Axis, is_free, length, tie_axes
-from ..reader import Dims, Reader, rule
+from ..reader import Constant, Dims, Reader, rule
 from .elementwise import broadcast
 
 
@@ -14,12 +14,14 @@ def matmul(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """``[…, n, k] @ […, k, m]``: k is tied, n and m pass, the leading dimensions are tied."""
     x, y = given["x"], given["y"]
     reason = reader.reason(node, "summed over in a product")
+    reader.contract(node, ("args", 0), len(x) - 1, x[-1])
     if len(x) == 1 or len(y) == 1:
         return _with_vector(reader, x, y, reason)
     summed = tie_axes(x[-1], y[-2], reader.variables, reason)
     leading = broadcast(reader, [x[:-2], y[:-2]], reason) if len(x) > 2 or len(y) > 2 else ()
     if len(leading) >= 2:
         note_roles(reader, heads=leading[-1], width=summed)
+        note_roles(reader, heads=leading[-1], width=y[-1])
     return (*leading, x[-2], y[-1])
 
 
@@ -59,8 +61,9 @@ def attention(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
         note_roles(reader, heads=leading[-1], width=width)
     if is_free(value[-1]):
         reader.roles["head_width"].append(reader.flat(value[-1]))
+    reader.contract(node, ("args", 0), len(query) - 1, width)
     if given.get("scale") is None and is_free(width):
-        reader.constants.append((node.name, ("kwargs", "scale"), length(width) ** -0.5, width))
+        reader.constants.append(Constant(node.name, ("kwargs", "scale"), length(width) ** -0.5, width))
     return (*leading, query[-2], value[-1])
 
 
@@ -81,4 +84,19 @@ def einsum(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
                 axes[letter] = axis
             elif length(axis) != 1:
                 axes[letter] = tie_axes(known, axis, reader.variables, reason)
+    for position, term in enumerate(terms):
+        for dim, letter in enumerate(term):
+            if letter not in right:
+                reader.contract(node, ("args", 1 + position), dim, operands[position][dim])
+    _note_einsum_roles(reader, terms, right, axes)
     return tuple(axes[letter] for letter in right)
+
+
+def _note_einsum_roles(reader: Reader, terms: list[str], right: str, axes: dict[str, Axis]) -> None:
+    """In a batched product of two operands the last letter that all share is the heads, the summed one the width."""
+    if len(terms) != 2:
+        return
+    shared = [letter for letter in terms[0] if letter in terms[1] and letter in right]
+    summed = [letter for letter in terms[0] if letter in terms[1] and letter not in right]
+    if len(shared) >= 2 and len(summed) == 1:
+        note_roles(reader, heads=axes[shared[-1]], width=axes[summed[0]])

@@ -1,0 +1,196 @@
+"""``comb``: from variables on the tensors of a model to groups of units."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from ..models.shapes import walk
+from ..models.traced import TracedModel
+from ..models.tracer import BATCH
+from . import rules as _rules
+from .axes import flat, is_free
+from .groups import Comb, Group, Kind, Member
+from .reader import Reader
+
+__all__ = ["comb"]
+
+assert _rules  # importing the package files every rule
+
+_Where = tuple[tuple[str, int], ...]
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS_OF_EMBEDDINGS = (nn.LayerNorm, nn.RMSNorm, nn.Embedding)
+_OF_CHANNELS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_FACTORS = ("blocks", "channels")  # names of an outer and an inner factor of one dimension
+
+
+def comb(model: TracedModel) -> Comb:
+    """Find the groups of a traced model. The model is only read, and must not change while the result is used."""
+    values = walk(model, batch=BATCH)
+    reader = Reader(model, {node: _shape(value) for node, value in values.items()})
+    reader.read()
+    return _Collector(model, reader).collect()
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, tuple | list):
+        return tuple(_shape(item) for item in value)
+    if isinstance(value, dict):
+        return tuple(_shape(item) for item in value.values())
+    return value
+
+
+class _Collector:
+    """Sorts units by the dimensions that they touch."""
+
+    def __init__(self, model: TracedModel, reader: Reader) -> None:
+        self.model = model
+        self.reader = reader
+        self.variables = reader.variables
+        self.layers = dict(model.graph_module.named_modules())
+
+    def collect(self) -> Comb:
+        columns = {
+            (name, dim): self.variables.leaves(flat(axis, self.variables))
+            for name, dim, axis in self._in_order()
+            if is_free(axis)
+        }
+        groups, units, used = [], {}, dict[str, int]()
+        for where, role, normed, leaves in self._families(columns):
+            for suffix, members, mine in self._rectangular(where, leaves, columns):
+                kind = self._kind(members, role)
+                base = self._name(members)
+                name = f"{base}:{role or suffix}" if role or suffix else base
+                used[name] = used.get(name, 0) + 1
+                name = name if used[name] == 1 else f"{name}#{used[name]}"
+                units[name] = mine
+                groups.append(Group(name, kind, len(mine), members, normed=normed))
+        return Comb(self.model, tuple(groups), tuple(self._frozen(columns)), self.reader, units, columns)
+
+    def _in_order(self) -> list[tuple[str, int, Any]]:
+        """Dimensions of tensors in execution order of their first use."""
+        order: dict[str, None] = {}
+        for node in self.model.graph_module.graph.nodes:
+            if node.op == "get_attr":
+                order.setdefault(str(node.target))
+            elif node.op == "call_module":
+                layer = self.layers[str(node.target)]
+                for name in [
+                    n for kind in (layer._parameters, layer._buffers) for n, t in kind.items() if t is not None
+                ]:
+                    order.setdefault(f"{node.target}.{name}")
+        axes = self.reader.tensors
+        return [(name, dim, axis) for name in order for dim, axis in enumerate(axes.get(name, ())) if axis is not None]
+
+    def _families(self, columns: dict[tuple[str, int], np.ndarray]) -> Iterable[tuple[_Where, str, bool, np.ndarray]]:
+        """Free variables that touch the same dimensions, with one role, in order of first appearance."""
+        count = len(self.variables)
+        signature = np.zeros(count, dtype=np.int64)  # number of the set of dimensions that a variable touches
+        first = np.full((count, 2), -1, dtype=np.int64)  # where it appears first: dimension, index
+        where: list[_Where] = [()]
+        known: dict[tuple[int, int], int] = {}
+        for number, (place, leaves) in enumerate(columns.items()):
+            found, positions = np.unique(leaves, return_index=True)
+            found, positions = found[found > 0], positions[found > 0] % leaves.shape[1]
+            new = first[found, 0] < 0
+            first[found[new]] = np.stack([np.full(new.sum(), number), positions[new]], axis=1)
+            for before in np.unique(signature[found]).tolist():
+                after = known.setdefault((before, number), len(where))
+                if after == len(where):
+                    where.append((*where[before], place))
+                same = found[signature[found] == before]
+                # a signature made in this very round must not be extended again
+                signature[same] = -after
+            signature[found] = np.abs(signature[found])
+        role = np.zeros(count, dtype=np.int64)
+        names = ["", *self.reader.roles]
+        for position in range(len(names) - 1, 0, -1):  # the first role wins
+            for values in self.reader.roles[names[position]]:
+                role[self.variables.leaves(values)] = position
+        normed = np.zeros(count, dtype=np.int64)
+        for values in self.reader.normed:
+            normed[self.variables.leaves(values)] = 1
+        free = np.flatnonzero(signature)
+        free = free[np.lexsort((free, first[free, 1], first[free, 0]))]
+        families: dict[tuple[int, int, int], list[int]] = {}
+        keys = np.stack([signature[free], role[free], normed[free]], axis=1).tolist()
+        for leaf, key in zip(free.tolist(), keys, strict=True):
+            families.setdefault(tuple(key), []).append(leaf)
+        for (number, position, is_normed), members in families.items():
+            yield where[number], names[position], bool(is_normed), np.asarray(members, dtype=np.int64)
+
+    def _rectangular(
+        self, where: _Where, leaves: np.ndarray, columns: dict[tuple[str, int], np.ndarray]
+    ) -> list[tuple[str, tuple[Member, ...], np.ndarray]]:
+        """The family as it is; or, where an index belongs to two of its units, its outer and its inner factors."""
+        rank = np.zeros(len(self.variables), dtype=np.int64)
+        inside = np.zeros(len(self.variables), dtype=bool)
+        inside[leaves] = True
+        for place in where:
+            column = columns[place]
+            own = inside[column]
+            for row in range(1, len(column)):
+                later = column[row][own[row]]
+                rank[later] = np.maximum(rank[later], own[:row].sum(axis=0)[own[row]])
+        parts = [leaves[rank[leaves] == value] for value in np.unique(rank[leaves])]
+        result = []
+        for number, part in enumerate(parts):
+            members = self._members(where, part, columns)
+            if members is not None:
+                suffix = "" if len(parts) == 1 else _FACTORS[min(number, 1)]
+                result.append((suffix, members, part))
+            else:  # one index would belong to two units: such a family is not offered
+                self.variables.freeze(part, "its units overlap")
+        return result
+
+    def _members(
+        self, where: _Where, leaves: np.ndarray, columns: dict[tuple[str, int], np.ndarray]
+    ) -> tuple[Member, ...] | None:
+        number = np.full(len(self.variables), -1, dtype=np.int64)
+        number[leaves] = np.arange(len(leaves))
+        members = []
+        for name, dim in where:
+            units = number[columns[(name, dim)]]
+            if ((units >= 0).sum(axis=0) > 1).any():
+                return None
+            owner = self._owner(name)
+            out = 1 if isinstance(owner, _TRANSPOSED) else 0
+            creates = name.endswith("weight") and dim == out and isinstance(owner, (nn.Linear, *_OF_CHANNELS[:6]))
+            members.append(Member(name, dim, units.max(axis=0), creates))
+        return tuple(members)
+
+    def _kind(self, members: tuple[Member, ...], role: str) -> Kind:
+        if role:
+            return role  # type: ignore[return-value]
+        owners = [self._owner(member.tensor) for member in members]
+        if any(isinstance(owner, _NORMS_OF_EMBEDDINGS) for owner in owners):
+            return "embedding"
+        if any(isinstance(owner, _OF_CHANNELS) for owner in owners):
+            return "channels"
+        return "neurons" if any(isinstance(owner, nn.Linear) for owner in owners) else "channels"
+
+    def _owner(self, tensor: str) -> nn.Module:
+        return self.layers[tensor.rpartition(".")[0]]
+
+    def _name(self, members: tuple[Member, ...]) -> str:
+        member = next((member for member in members if member.creates), None)
+        member = member or next((m for m in members if m.dim == 0 and m.tensor.endswith("weight")), members[0])
+        return member.tensor.removesuffix(".weight")
+
+    def _frozen(self, columns: dict[tuple[str, int], np.ndarray]) -> list[Group]:
+        """Output dimensions of layers of which nothing can be removed."""
+        found = []
+        for name, layer in self.model.prunable().items():
+            tensor = self.reader.canonical(f"{name}.weight")
+            axis = self.reader.produce(tensor, 0)
+            if (tensor, 0) in columns and columns[(tensor, 0)].any():
+                continue
+            values = flat(axis, self.variables)
+            reason = self.variables.reason(values) or "it has a single channel"
+            kind: Kind = "neurons" if isinstance(layer, nn.Linear) else "channels"
+            members = (Member(f"{name}.weight", 0, np.full(len(values), -1, dtype=np.int64), True),)
+            found.append(Group(name, kind, 0, members, frozen_reason=reason))
+        return found

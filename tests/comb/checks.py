@@ -1,0 +1,72 @@
+"""What must hold for any removal from any model: checks that tests share."""
+
+import random
+
+import torch
+from torch import Tensor, nn
+
+from core.comb.combing import comb
+from core.comb.groups import Comb
+from core.comb.surgery import remove
+from core.comb.survivors import Survivors
+from core.comb.verify import verify
+from core.models.capture import trace
+from core.models.traced import TracedModel
+
+
+def random_removal(found: Comb, seed: int, *, ratio: float = 0.3) -> dict[str, list[int]]:
+    """About ``ratio`` of the units of every group, at random; fewer where groups meet and would empty a dimension."""
+    rng = random.Random(seed)
+    removal: dict[str, list[int]] = {}
+    for group in found.groups:
+        if group.units > 1:
+            count = min(max(1, int(group.units * ratio)), group.units - 1)
+            removal[group.name] = rng.sample(range(group.units), count)
+            if Survivors(found, removal, check=False).emptied():
+                del removal[group.name]
+    return removal
+
+
+def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every tensor a value that matters: fresh norms do nothing, and some heads start at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in module.modules():
+            for name, buffer in layer.named_buffers(recurse=False):
+                if name == "running_mean":
+                    buffer.normal_(0, 0.1, generator=generator)
+                elif name == "running_var":
+                    buffer.uniform_(0.5, 1.5, generator=generator)
+        for parameter in module.parameters():
+            if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+                parameter.add_(torch.empty_like(parameter).uniform_(-0.2, 0.2, generator=generator))
+            elif parameter.numel() > 1 and float(parameter.detach().abs().max()) < 1e-3:
+                parameter.normal_(0, 0.1, generator=generator)
+    return module.eval()
+
+
+def traced(module: nn.Module, size: int = 16, task: str = "classification") -> TracedModel:
+    return trace(randomised(module), (3, size, size), task=task)  # type: ignore[arg-type]
+
+
+def images(model: TracedModel, batch: int = 2, seed: int = 0) -> Tensor:
+    return torch.randn((batch, *model.input_shape), generator=torch.Generator().manual_seed(seed))
+
+
+def check_exact(model: TracedModel, *, seeds: int = 3, tolerance: float = 1e-5) -> Comb:
+    """Removals from few to nearly all units are exact at several batch sizes; the result trains."""
+    found = comb(model)
+    for seed, ratio in zip(range(seeds), (0.3, 0.7, 0.1), strict=False):
+        removal = random_removal(found, seed, ratio=ratio)
+        pruned = remove(found, removal)
+        for batch in (1, 3):
+            proof = verify(found, removal, pruned, images(model, batch, seed), tolerance=tolerance)
+            assert proof.passed, (ratio, removal, proof)
+        again = comb(pruned)
+        assert sum(group.units for group in again.groups) > 0 or not any(group.units > 1 for group in found.groups)
+    loss = pruned.train().predict(images(model, 4)).square().mean()
+    if loss.requires_grad:
+        loss.backward()
+        missing = [name for name, p in pruned.named_parameters() if p.requires_grad and p.grad is None]
+        assert not missing, missing
+    return found
