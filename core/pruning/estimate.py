@@ -136,7 +136,7 @@ def estimate_loss(sensitivity: Mapping[str, Any], sparsities: Mapping[str, float
         "dloss": dloss,
         "dloss_low": dloss - _Z95 * spread,
         "dloss_high": dloss + _Z95 * spread,
-        "loss": float(dense["loss"]) + dloss,
+        "loss": None if dense["loss"] is None else float(dense["loss"]) + dloss,
         "score": min(1.0, max(lowest, score)),
         "score_low": min(1.0, max(lowest, score - _Z95 * score_spread)),
         "score_high": min(1.0, max(lowest, score + _Z95 * score_spread)),

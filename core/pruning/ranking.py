@@ -123,21 +123,13 @@ def rank(model: Any, plan: Plan, context: CalibrationContext) -> Ranking:
     return Ranking(layers, aliases, scores, tuple(notes))
 
 
-def counts_for(
-    ranking: Ranking, plan: Plan, *, sensitivity: Mapping[str, Any] | None = None, sparsity: float | None = None
-) -> dict[str, int]:
+def counts_for(ranking: Ranking, plan: Plan, *, sensitivity: Mapping[str, Any] | None = None) -> dict[str, int]:
     """Exact number of weights to remove from each scored layer, from ``allocate`` on the exact scores.
-
-    ``sparsity`` replaces the plan's, for methods that approach it in steps; overrides are then scaled alike.
 
     Raises:
         PlanError: as ``allocate``.
     """
     resolved = resolve_shared(plan, ranking.aliases)
-    if sparsity is not None and plan.sparsity > 0:
-        part = sparsity / plan.sparsity
-        overrides = {name: value * part for name, value in resolved.overrides.items()}
-        resolved = resolved.changed(sparsity=sparsity, overrides=overrides)
     sort = ALLOCATIONS[plan.allocation].needs_scores and resolved.sparsity > 0
     layers = []
     for name, module in ranking.layers.items():
