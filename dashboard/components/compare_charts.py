@@ -61,7 +61,8 @@ def scatter_figure(
                 mode="markers+text",
                 name=name,
                 text=[short(p.name, 22) for p in members],
-                textposition="top right",
+                # Dense above and variants below their points: near neighbours keep their names apart.
+                textposition="top right" if name == "dense" else "bottom right",
                 marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
                 customdata=[[p.variant_id] for p in members],
                 hovertext=[p.hover for p in members],
@@ -153,7 +154,7 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
         bargap=0.25,
         dragmode=False,
         margin={"l": 8, "r": 12, "t": 76, "b": 8},
-        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "title": None},
+        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
     )
     return fig
 

@@ -26,11 +26,12 @@ _MARKS: dict[bool | None, tuple[str, str, str]] = {
 def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
     """(passed, sentence) of every check of an export; None where a check was not asked for."""
     n, sizes = result.get("n"), result.get("batch_sizes") or []
-    difference, tolerance, agreement = (result.get(k) for k in ("max_abs_difference", "tolerance", "top1_agreement"))
-    close = None if difference is None or tolerance is None else bool(difference <= tolerance)
+    difference: float | None = result.get("max_abs_difference")
+    tolerance: float | None = result.get("tolerance")
+    agreement = result.get("top1_agreement")
+    close = difference <= tolerance if difference is not None and tolerance is not None else None
     checker = result.get("checker")
     allowed = "" if tolerance is None else f", {tolerance:.1e} allowed"
-    compared = agreement is not None
     return [
         (None if checker is None else bool(checker), "ONNX checker"),
         (
@@ -40,11 +41,11 @@ def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
             else f"differs from PyTorch by at most {difference:.1e}{allowed}",
         ),
         (
-            agreement >= 1.0 if compared else None,
-            f"same top-1 on {percent(agreement)} of {n} images" if compared else "top-1 not compared",
+            None if agreement is None else agreement >= 1.0,
+            "top-1 not compared" if agreement is None else f"same top-1 on {percent(agreement)} of {n} images",
         ),
         (
-            True if sizes and compared else None,
+            True if sizes and agreement is not None else None,
             f"runs at batch sizes {', '.join(map(str, sizes))}" if sizes else "batch sizes not tried",
         ),
     ]

@@ -75,7 +75,7 @@ def layer_bars(
         bargap=0.28,
         dragmode=False,
         margin={"l": 8, "r": 12, "t": 76, "b": 8},
-        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "title": None},
+        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
     )
     return fig
 

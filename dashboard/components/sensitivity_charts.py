@@ -94,7 +94,8 @@ def heatmap_figure(
                 showlegend=False,
             )
         )
-    fig.update_xaxes(title="sparsity of this layer alone", side="top", type="category", showgrid=False, zeroline=False)
+    edges = [-0.5, len(levels) - 0.5]
+    fig.update_xaxes(title="sparsity of this layer alone", side="top", type="category", showgrid=False, range=edges)
     fig.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(layers))),

@@ -71,32 +71,35 @@ def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity]
         job_banner(live, key="sensitivity")
         return
     unfinished = next((item for item in results[:1] if not item.complete), None)
-    with st.container(key="sensitivity-controls"):
-        with st.expander("Settings", expanded=not results, icon=":material/tune:"):
-            start = _start_settings(results)
+    with st.container(horizontal=True, vertical_alignment="center", key="sensitivity-controls"):
+        if unfinished is not None and st.button(
+            "Continue", type="primary", icon=":material/play_arrow:", key="sensitivity-continue"
+        ):
+            _start(session, unfinished.settings)
+        place = st.container(width="content")  # the button stands before the settings that it needs
+        with st.popover("Settings", icon=":material/tune:"):
             settings = settings_form(
-                SensitivitySettings, key="sensitivity-settings", value=start, choices={"criterion": tuple(CRITERIA)}
+                SensitivitySettings,
+                key="sensitivity-settings",
+                value=_start_settings(results),
+                choices={"criterion": tuple(CRITERIA)},
             )
-        buttons = st.container(horizontal=True, vertical_alignment="center")
-        if session.data_id is None:
-            buttons.caption(
-                "This session has no data: the estimate below is all there is. Open data on the Start page."
-            )
-        if unfinished is not None:
-            done, total = measured_cells(unfinished.result), _cells_asked(unfinished)
-            if buttons.button("Continue", type="primary", icon=":material/play_arrow:", key="sensitivity-continue"):
-                _start(session, unfinished.settings)
-            buttons.caption(f"Stopped at {done} of {total} cells. What was measured is kept.")
-        label = "Measure again" if results and results[0].complete else "Measure sensitivity"
-        asked = buttons.button(
-            label,
+        asked = place.button(
+            "Measure again" if results and results[0].complete else "Measure sensitivity",
             type="secondary" if results else "primary",
             icon=":material/straighten:",
             key="sensitivity-start",
             disabled=settings is None or session.data_id is None,
         )
-        if asked and settings is not None:
-            _start(session, settings.to_json())
+        if settings is None:
+            st.caption("Correct the settings first.")
+        elif session.data_id is None:
+            st.caption("Without data there is only the estimate. Open data on the Start page.")
+        elif unfinished is not None:
+            done, total = measured_cells(unfinished.result), _cells_asked(unfinished)
+            st.caption(f"Stopped at {done} of {total} cells. What was measured is kept.")
+    if asked and settings is not None:
+        _start(session, settings.to_json())
 
 
 def _start_settings(results: Sequence[Sensitivity]) -> SensitivitySettings:
