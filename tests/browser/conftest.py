@@ -43,7 +43,7 @@ _STANDS_STILL = """() => {
     const app = document.querySelector('[data-testid="stApp"]');
     return !!app && app.getAttribute('data-test-connection-state') === 'CONNECTED'
         && app.getAttribute('data-test-script-state') === 'notRunning'
-        && !document.querySelector('[data-testid="stMain"] [data-stale="true"]');
+        && !document.querySelector('[data-testid="stMain"] [data-stale="true"], [data-testid="stSkeleton"]');
 }"""
 
 
@@ -158,6 +158,25 @@ class Visit:
         """Click a button."""
         self.page.get_by_role("button", name=label, exact=True).first.click()
         return self
+
+    def slide(self, label: str, value: float) -> "Visit":
+        """Move a slider with the arrow keys until it stands at ``value`` and the page has answered.
+
+        Keys pressed while an answer is being drawn may be lost; so look, and press again.
+        """
+        self.settle()
+        slider = self.page.locator('[data-testid="stSlider"]', has_text=label).get_by_role("slider").first
+        slider.focus()
+        step = float(slider.get_attribute("step") or 1)
+        for _ in range(20):
+            missing = round((value - float(slider.input_value())) / step)
+            if missing == 0:
+                return self
+            for _ in range(min(abs(missing), 50)):
+                slider.press("ArrowRight" if missing > 0 else "ArrowLeft")
+            self.page.wait_for_timeout(300)  # Streamlit waits 200 ms for more keys
+            self.settle()
+        raise TimeoutError(f"the slider “{label}” does not reach {value}")
 
     @property
     def session_id(self) -> str | None:

@@ -45,21 +45,15 @@ def test_the_demo_shows_layers_accuracy_and_data(site: Site, visit: NewVisit, de
 def test_slider_and_threshold_follow_each_other_and_the_plan_remembers(site: Site, visit: NewVisit, demo: str) -> None:
     visitor = visit(site).go("model", session=demo)
     page = visitor.page
-    slider = page.locator('[data-testid="stSlider"]', has_text="Sparsity of this layer").get_by_role("slider").first
     threshold = page.get_by_label("Threshold on |w|").first
     before = threshold.input_value()
-    slider.focus()
-    for _ in range(10):
-        slider.press("ArrowRight")
+    visitor.slide("Sparsity of this layer", 51.0)
     page.get_by_role("button", name="Fix at 51.0 % in the plan").wait_for()
     assert float(threshold.input_value()) > float(before)
     threshold.fill("0")
     threshold.press("Enter")
     page.get_by_role("button", name="Fix at 0.0 % in the plan").wait_for()
-    visitor.settle()  # keys pressed while the answer is being drawn are lost, as a person's would be
-    slider.focus()
-    for _ in range(10):
-        slider.press("ArrowRight")
+    visitor.slide("Sparsity of this layer", 1.0)
     page.get_by_role("button", name="Fix at 1.0 % in the plan").click()
     visitor.sees("The draft plan fixes this layer at 1.0 %.")
     page.reload()
