@@ -1,8 +1,8 @@
 """How Espalier looks: colours, type and the few rules that Streamlit's theme cannot say.
 
 ``STREAMLIT_OPTIONS`` are server options (``run_app.py`` passes them as flags); ``inject`` adds ``assets/style.css``.
-Colours are Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkened or lightened until text in them has a
-contrast of at least 4.5 on the page behind it. Type: Source Serif for headings and figures, Source Sans for the rest;
+Colours are Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkened or lightened until they
+stand out from the page behind them (4.5 for text and links; 4.1 for the dark accent, which must also carry white). Type: Source Serif for headings and figures, Source Sans for the rest;
 both are inside Streamlit's wheel, so nothing is fetched.
 """
 
@@ -41,7 +41,7 @@ _LIGHT: dict[str, Any] = {
 }
 
 _DARK: dict[str, Any] = {
-    "primaryColor": "#24806A",
+    "primaryColor": "#2A8C70",
     "backgroundColor": "#171916",
     "secondaryBackgroundColor": "#20231F",
     "textColor": "#E8E6DF",
