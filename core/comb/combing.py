@@ -51,6 +51,7 @@ class _Collector:
         self.reader = reader
         self.variables = reader.variables
         self.layers = dict(model.graph_module.named_modules())
+        self.parameters = {name for name, _ in model.graph_module.named_parameters(remove_duplicate=False)}
 
     def collect(self) -> Comb:
         columns = {
@@ -62,13 +63,15 @@ class _Collector:
         for where, role, normed, leaves in self._families(columns):
             for suffix, members, mine in self._rectangular(where, leaves, columns):
                 kind = self._kind(members, role)
+                if len(mine) == 1 or not any(member.tensor in self.parameters for member in members):
+                    continue  # what must stay as a whole, and constants without weights, are no choice
                 base = self._name(members)
                 name = f"{base}:{role or suffix}" if role or suffix else base
                 used[name] = used.get(name, 0) + 1
                 name = name if used[name] == 1 else f"{name}#{used[name]}"
                 units[name] = mine
                 groups.append(Group(name, kind, len(mine), members, normed=normed))
-        return Comb(self.model, tuple(groups), tuple(self._frozen(columns)), self.reader, units, columns)
+        return Comb(self.model, tuple(groups), tuple(self._frozen(columns, units)), self.reader, units, columns)
 
     def _in_order(self) -> list[tuple[str, int, Any]]:
         """Dimensions of tensors in execution order of their first use."""
@@ -180,17 +183,21 @@ class _Collector:
         member = member or next((m for m in members if m.dim == 0 and m.tensor.endswith("weight")), members[0])
         return member.tensor.removesuffix(".weight")
 
-    def _frozen(self, columns: dict[tuple[str, int], np.ndarray]) -> list[Group]:
+    def _frozen(self, columns: dict[tuple[str, int], np.ndarray], units: dict[str, np.ndarray]) -> list[Group]:
         """Output dimensions of layers of which nothing can be removed."""
+        offered = np.zeros(len(self.variables), dtype=bool)
+        for leaves in units.values():
+            offered[leaves] = True
         found = []
         for name, layer in self.model.prunable().items():
             tensor = self.reader.canonical(f"{name}.weight")
             axis = self.reader.produce(tensor, 0)
-            if (tensor, 0) in columns and columns[(tensor, 0)].any():
+            column = columns.get((tensor, 0))
+            if column is not None and offered[column].any():
                 continue
             values = flat(axis, self.variables)
-            reason = self.variables.reason(values) or "it has a single channel"
+            single = "it has a single channel" if len(values) == 1 else "its channels depend on each other: all or none"
             kind: Kind = "neurons" if isinstance(layer, nn.Linear) else "channels"
             members = (Member(f"{name}.weight", 0, np.full(len(values), -1, dtype=np.int64), True),)
-            found.append(Group(name, kind, 0, members, frozen_reason=reason))
+            found.append(Group(name, kind, 0, members, frozen_reason=self.variables.reason(values) or single))
         return found

@@ -46,8 +46,8 @@ class Survivors:
         empty = self.emptied() if check else []
         if empty:
             raise PlanError(
-                f"Together these removals leave nothing of “{empty[0][0]}”, which holds units of several groups; remove "
-                "fewer of them."
+                f"Together these removals leave nothing of “{empty[0][0]}”, which holds units of several groups; "
+                "remove fewer of them."
             )
 
     def kept(self, tensor: str, dim: int) -> np.ndarray | None:

@@ -78,8 +78,9 @@ def open_multihead_attention(
     tracer.rename(f"{name}.weight", f"{path}.in_proj_weight".lstrip("."))
     tracer.rename(f"{name}.bias", f"{path}.in_proj_bias".lstrip("."))
     qkv = tracer.call_layer(name, packed, x)
-    qkv = qkv.reshape(examples, tokens, 3, module.num_heads, module.head_dim).permute(2, 0, 3, 1, 4)
-    q, k, v = qkv[0], qkv[1], qkv[2]  # N, heads, tokens, head width
+    # Taken apart before the heads are: queries and keys may become narrower than values.
+    parts = (part.reshape(examples, tokens, module.num_heads, module.head_dim) for part in qkv.split(width, dim=-1))
+    q, k, v = (part.transpose(1, 2) for part in parts)  # N, heads, tokens, head width
     weights: Tensor | None = None
     if need_weights or module.dropout > 0.0:
         weights = (q * module.head_dim**-0.5) @ k.transpose(-2, -1)
@@ -87,7 +88,7 @@ def open_multihead_attention(
         result = weights @ v
     else:
         result = F.scaled_dot_product_attention(q, k, v)
-    result = result.transpose(1, 2).reshape(examples, tokens, width)
+    result = result.transpose(1, 2).flatten(2)
     result = F.linear(result, module.out_proj.weight, module.out_proj.bias)
     if not module.batch_first:
         result = result.transpose(0, 1)

@@ -64,9 +64,14 @@ def check_exact(model: TracedModel, *, seeds: int = 3, tolerance: float = 1e-5) 
             assert proof.passed, (ratio, removal, proof)
         again = comb(pruned)
         assert sum(group.units for group in again.groups) > 0 or not any(group.units > 1 for group in found.groups)
-    loss = pruned.train().predict(images(model, 4)).square().mean()
-    if loss.requires_grad:
-        loss.backward()
-        missing = [name for name, p in pruned.named_parameters() if p.requires_grad and p.grad is None]
-        assert not missing, missing
+    check_trains(pruned)
     return found
+
+
+def check_trains(model: TracedModel) -> None:
+    """Gradients reach every trainable parameter, from all outputs together."""
+    outputs = model.train()(images(model, 4))
+    tensors = outputs.values() if isinstance(outputs, dict) else outputs if isinstance(outputs, tuple) else [outputs]
+    sum(tensor.square().mean() for tensor in tensors if isinstance(tensor, Tensor)).backward()  # type: ignore[union-attr]
+    missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing, missing

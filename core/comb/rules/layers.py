@@ -33,6 +33,12 @@ class _Weights:
             return axis if is_free(axis) else self.reader.produce(full, dim)
         return tie_axes(axis, self.given[name][dim], self.reader.variables, reason)
 
+    def freeze_kernel(self, reason: str) -> None:
+        """Positions of the kernel of a weight that the graph computes itself stay."""
+        if self.node.op != "call_module":
+            for axis in self.given["weight"][2:]:
+                self.reader.freeze_axis(axis, reason)
+
     def follow(self, attribute: str, axis: Axis) -> None:
         """An attribute of the layer, or an argument of the function, counts the survivors of ``axis``."""
         if self.node.op == "call_module":
@@ -54,6 +60,7 @@ def convolution(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     x, weights = given["x"], _Weights(reader, node, given)
     groups = int(reader.layer(node).groups if node.op == "call_module" else given.get("groups", 1))  # type: ignore[arg-type]
     channel = len(reader.shapes[node]) - (len(_weight_shape(reader, node, given)) - 2) - 1
+    weights.freeze_kernel(reader.reason(node, "positions of a kernel"))
     if groups == 1:
         weights.consume("weight", 1, x[channel], reader.reason(node, "read by a convolution"))
         out = weights.produce("weight", 0)
@@ -101,6 +108,7 @@ def transposed_convolution(reader: Reader, node: fx.Node, given: dict[str, Any])
     shape = _weight_shape(reader, node, given)
     channel = len(reader.shapes[node]) - (len(shape) - 2) - 1
     reason = reader.reason(node, "read by a transposed convolution")
+    weights.freeze_kernel(reader.reason(node, "positions of a kernel"))
     if groups == 1:
         weights.consume("weight", 0, x[channel], reason)
         out = weights.produce("weight", 1)

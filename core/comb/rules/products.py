@@ -19,9 +19,8 @@ def matmul(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
         return _with_vector(reader, x, y, reason)
     summed = tie_axes(x[-1], y[-2], reader.variables, reason)
     leading = broadcast(reader, [x[:-2], y[:-2]], reason) if len(x) > 2 or len(y) > 2 else ()
-    if len(leading) >= 2:
-        note_roles(reader, heads=leading[-1], width=summed)
-        note_roles(reader, heads=leading[-1], width=y[-1])
+    if leading:
+        note_roles(reader, heads=leading[-1], widths=(summed, y[-1]))
     return (*leading, x[-2], y[-1])
 
 
@@ -30,11 +29,12 @@ def _with_vector(reader: Reader, x: Dims, y: Dims, reason: str) -> Dims:
     return (*x[:-1], *(() if len(y) == 1 else (*y[:-2], y[-1])))
 
 
-def note_roles(reader: Reader, *, heads: Axis, width: Axis) -> None:
-    """Remember which variables are attention heads and which are the width inside a head."""
-    for role, axis in (("heads", heads), ("head_width", width)):
-        if is_free(axis):
-            reader.roles[role].append(reader.flat(axis))
+def note_roles(reader: Reader, *, heads: Axis, widths: tuple[Axis, ...]) -> None:
+    """In a product of batches (also folded into the examples), remember what are heads and what is width in a head."""
+    if not is_free(heads):
+        return
+    for role, axis in (("heads", heads), *(("head_width", width) for width in widths)):
+        reader.roles[role].extend(factor.variables for factor in axis if factor.variables is not None)
 
 
 @rule("scaled_dot_product_attention")
@@ -58,9 +58,7 @@ def attention(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
         if len(mask) > 2:
             leading = broadcast(reader, [leading, mask[:-2]], reason)
     if leading:
-        note_roles(reader, heads=leading[-1], width=width)
-    if is_free(value[-1]):
-        reader.roles["head_width"].append(reader.flat(value[-1]))
+        note_roles(reader, heads=leading[-1], widths=(width, value[-1]))
     reader.contract(node, ("args", 0), len(query) - 1, width)
     if given.get("scale") is None and is_free(width):
         reader.constants.append(Constant(node.name, ("kwargs", "scale"), length(width) ** -0.5, width))
@@ -98,5 +96,6 @@ def _note_einsum_roles(reader: Reader, terms: list[str], right: str, axes: dict[
         return
     shared = [letter for letter in terms[0] if letter in terms[1] and letter in right]
     summed = [letter for letter in terms[0] if letter in terms[1] and letter not in right]
-    if len(shared) >= 2 and len(summed) == 1:
-        note_roles(reader, heads=axes[shared[-1]], width=axes[summed[0]])
+    own = [letter for letter in terms[1] if letter not in terms[0] and letter in right]
+    if shared and len(summed) == 1:
+        note_roles(reader, heads=axes[shared[-1]], widths=tuple(axes[letter] for letter in (*summed, *own[-1:])))
