@@ -1,9 +1,9 @@
 """How Espalier looks: colours, type and the few rules that Streamlit's theme cannot say.
 
 ``STREAMLIT_OPTIONS`` are server options (``run_app.py`` passes them as flags); ``inject`` adds ``assets/style.css``.
-Colours are Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkened or lightened until they
-stand out from the page behind them (4.5 for text and links; 4.1 for the dark accent, which must also carry white). Type: Source Serif for headings and figures, Source Sans for the rest;
-both are inside Streamlit's wheel, so nothing is fetched.
+Colours are Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkened or lightened until they stand out from
+the page behind them: contrast 4.5 for text and links, 4.1 for the dark accent, which must also carry white. Type:
+Source Serif for headings and figures, Source Sans for the rest; both are inside Streamlit's wheel.
 """
 
 from pathlib import Path
