@@ -113,7 +113,7 @@ def test_a_phone_shows_every_page_without_sideways_scrolling(site: Site, visit: 
     assert overflow <= 0
 
 
-# -- the steps ----------------------------------------------------------------------------------------------------------
+# -- the steps ------------------------------------------------------------------------------------------------------
 
 
 def choose(visitor: Visit, label: Any, option: str) -> None:
@@ -162,10 +162,11 @@ def pin_a_cell(visitor: Visit) -> None:
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_timeout(300)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    visitor.sees("Pinned in the plan")
+    unpin = page.locator(".st-key-sensitivity-pins button").first
+    unpin.wait_for()
     visitor.settle().shot("sensitivity-pinned")
-    page.locator(".st-key-sensitivity-pins button").first.click()
-    page.get_by_text("Pinned in the plan").wait_for(state="detached")
+    unpin.click()
+    unpin.wait_for(state="detached")
 
 
 def make_variant(visitor: Visit, *, sparsity: int) -> None:
