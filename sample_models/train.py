@@ -8,7 +8,7 @@ training split teaches, the selection split is watched, the test split is used o
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from safetensors.torch import save_file
@@ -17,11 +17,13 @@ from torch.nn import functional as F
 
 from core.analysis.evaluation import evaluate
 from core.data.opening import open_data
-from core.data.splits import Splits
+from core.data.sources.digits import digit_scans
+from core.data.splits import Split, Splits
 
 from . import SAMPLES
 from .cards import write_card
 from .networks import NETWORKS
+from .scenes import make_scenes
 
 __all__ = ["RECIPES", "Recipe", "main", "train"]
 
@@ -43,12 +45,16 @@ class Recipe:
 RECIPES = {
     "digits_resnet": Recipe(epochs=12, learning_rate=4e-3),
     "digits_vit": Recipe(epochs=40, learning_rate=2e-3),
-    "scenes_fcn": Recipe(epochs=10, learning_rate=5e-3, batch_size=16, label_smoothing=0.0),
+    "scenes_fcn": Recipe(epochs=14, learning_rate=5e-3, batch_size=16, label_smoothing=0.0),
 }
 
 
 def train(network: nn.Module, splits: Splits, recipe: Recipe, *, say: bool = True) -> None:
-    """Train ``network`` in place on the training split, with that data set's augmentation; ends in evaluation mode."""
+    """Train ``network`` in place on the training split, with that data set's augmentation; ends in evaluation mode.
+
+    Scenes are composed anew for every epoch, from the scans of the training split: with 2,000 fixed scenes the mIoU on
+    the selection split ended at 0.73, and on the training scenes at 0.87.
+    """
     steps = recipe.epochs * -(-len(splits.train) // recipe.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps)
@@ -56,8 +62,9 @@ def train(network: nn.Module, splits: Splits, recipe: Recipe, *, say: bool = Tru
     network.to(memory_format=torch.channels_last)  # a third less CPU time for the convolutions
     for epoch in range(1, recipe.epochs + 1):
         network.train()
+        training = _fresh_scenes(splits.train, epoch) if splits.spec.source == "scenes" else splits.train
         total = 0.0
-        for x_NCHW, y in splits.train.batches(recipe.batch_size, shuffle=True, augment=True, generator=generator):
+        for x_NCHW, y in training.batches(recipe.batch_size, shuffle=True, augment=True, generator=generator):
             scores = network(x_NCHW.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
@@ -70,6 +77,13 @@ def train(network: nn.Module, splits: Splits, recipe: Recipe, *, say: bool = Tru
             loss_now = total / len(splits.train)
             print(f"  epoch {epoch:2d}: training loss {loss_now:.4f}, select {watched.metric} {watched.score:.4f}")
     network.eval()
+
+
+def _fresh_scenes(split: Split, epoch: int) -> Split:
+    """As many new scenes as ``split`` has, from the same scans."""
+    scans, labels = digit_scans()["train"]
+    images, masks = make_scenes(scans, labels, count=len(split), size=split.image_shape[1], seed=1000 + epoch)
+    return replace(split, images=torch.from_numpy(images), targets=torch.from_numpy(masks))
 
 
 def _reproduce(name: str) -> None:
