@@ -128,6 +128,7 @@ def curves_figure(
             go.Scatter(
                 x=[*x, *reversed(x)],
                 y=[factor * v for v in line.high] + [factor * v for v in reversed(line.low)],
+                mode="lines",
                 fill="toself",
                 fillcolor=faded(colour, 0.16),
                 line={"width": 0},

@@ -54,7 +54,7 @@ def render() -> None:
     chosen = _choose_result(results) if live is None else None
     follow = st.fragment(_results, run_every=POLL_S if live else None)
     follow(session.id, model.id, live.id if live else None, chosen)
-    _pins(editor)
+    state.link("plan", label="Go on to the plan", icon=":material/arrow_forward:")
     code_drawer("sensitivity", _facts(session, model, chosen))
 
 
@@ -164,11 +164,14 @@ def _results(session_id: str, model_id: str, job_id: str | None, chosen: Sensiti
     if result is None or not measured_cells(result):
         result = weights_only_sensitivity(stored.weight_statistics(model))
     layers = [str(layer["name"]) for layer in prunable_layers(model)]
-    overrides = DraftEditor(store.get_session(session_id)).plan.overrides
+    editor = DraftEditor(store.get_session(session_id))
+    overrides = editor.plan.overrides
     metric = _metric(model, result)
     _headline(result, layers, metric, waiting=job_id is not None)
     quantity = _quantity(result, metric)
     _heatmap(result, layers, quantity, metric, overrides)
+    _pins(editor)
+    _forget_curves_of(f"{model_id} {bool(result.get('estimated'))}")
     _curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
         with st.expander("All numbers", icon=":material/table:"):
@@ -247,6 +250,13 @@ def _heatmap(
     st.caption("Click a cell to pin that sparsity into the plan. Outlined cells are pinned.")
 
 
+def _forget_curves_of(basis: str) -> None:
+    """Choose the layers anew when the model is another one, or when measurements replace the estimate."""
+    if st.session_state.setdefault(f"{_CURVES}-basis", basis) != basis:
+        st.session_state[f"{_CURVES}-basis"] = basis
+        st.session_state.pop(_CURVES, None)
+
+
 def _curves(
     result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, metric: str, overrides: Mapping[str, float]
 ) -> None:
@@ -266,10 +276,9 @@ def _curves(
 
 
 def _pins(editor: DraftEditor) -> None:
-    """What is pinned, each with a way back, and the link onward."""
+    """What is pinned, each with a way back."""
     overrides = editor.plan.overrides
     if not overrides:
-        state.link("plan", label="Go on to the plan", icon=":material/arrow_forward:")
         return
     with st.container(horizontal=True, vertical_alignment="center", key="sensitivity-pins"):
         st.markdown(f"**Pinned in the plan** ({len(overrides)})", width="content")
@@ -282,8 +291,7 @@ def _pins(editor: DraftEditor) -> None:
             )
             if unpinned:
                 editor.edit(partial(with_override, layer=name, sparsity=None), redraw=True)
-                st.rerun()
-        state.link("plan", label="Open the plan", icon=":material/arrow_forward:")
+                st.rerun(scope="app")
 
 
 def _facts(session: Session, model: Model, chosen: Sensitivity | None) -> dict[str, Any]:
