@@ -56,7 +56,7 @@ def trace(
         input_shape: (C, H, W) of the images.
         task: what the main output means: ``[N, classes]``, or ``[N, classes, H, W]`` for segmentation.
         origin: where the model comes from, kept with it.
-        verify: compare graph and model on two random images.
+        verify: compare graph and model on a random image.
 
     Raises:
         ModelError: naming the operation and the source line that cannot be captured.
@@ -327,7 +327,7 @@ def relative_difference(a: Any, b: Any) -> float:
     worst = 0.0
     for x, y in zip(left, right, strict=True):
         if x.numel():
-            scale = max(float(y.abs().max()), 1e-12)
+            scale = max(float(y.double().abs().max()), 1e-12)
             difference = float((x.double() - y.double()).abs().max()) / scale
             worst = max(worst, difference if difference == difference else float("inf"))
     return worst
@@ -340,9 +340,19 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _verify(module: nn.Module, traced: TracedModel) -> None:
-    """Compare graph and model on two random images of the model's own type and device."""
+    """Compare graph and model on one random image (on two, where the model treats a single one differently).
+
+    One is enough to see a size that should have followed the batch: it stands in the graph as about ``BATCH``.
+    """
+    try:
+        _compare(module, traced, batch=1)
+    except ModelError:
+        _compare(module, traced, batch=2)
+
+
+def _compare(module: nn.Module, traced: TracedModel, *, batch: int) -> None:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(()))
-    x = torch.randn((2, *traced.input_shape), generator=torch.Generator().manual_seed(0)).to(like)
+    x = torch.randn((batch, *traced.input_shape), generator=torch.Generator().manual_seed(0)).to(like)
     with torch.no_grad(), _attention_fast_path_off(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
@@ -352,7 +362,13 @@ def _verify(module: nn.Module, traced: TracedModel) -> None:
             reason = f"{type(error).__name__}: {_first_line(error)}"
             raise ModelError(f"The model fails on an image of shape {traced.input_shape}: {reason}") from error
         torch.manual_seed(0)
-        found = traced(x)
+        try:
+            found = traced(x)
+        except Exception as error:
+            raise Untraceable(
+                f"The captured graph does not run ({type(error).__name__}: {_first_line(error)}) The forward probably "
+                "uses a number computed from the batch size."
+            ) from error
     difference = relative_difference(found, expected)
     finite = all(bool(torch.isfinite(leaf).all()) for leaf in _tensors(expected) if leaf.is_floating_point())
     if finite and difference > TOLERANCE:

@@ -7,7 +7,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["EXAMPLES", "BatchLoop", "RandomInEval", "StaleView", "TwoInputs", "ValueControlFlow"]
+__all__ = [
+    "EXAMPLES",
+    "BatchFraction",
+    "BatchLoop",
+    "HalfBatch",
+    "RandomInEval",
+    "Scalar",
+    "StaleView",
+    "TwoInputs",
+    "ValueControlFlow",
+]
+    "EXAMPLES",
+    "BatchFraction",
+    "BatchLoop",
+    "HalfBatch",
+    "RandomInEval",
+    "Scalar",
+    "StaleView",
+    "TwoInputs",
+    "ValueControlFlow",
+]
 
 
 class FunctionalDropout(nn.Module):
@@ -319,6 +339,40 @@ class BatchLoop(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([self.fc(image.mean((1, 2))) for image in x])
+
+
+class BatchFraction(nn.Module):
+    """Cannot be captured: a float computed from the batch size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3)) * (1.0 / len(x)))
+
+
+class HalfBatch(nn.Module):
+    """Cannot be captured: half of the batch is a size that no constant can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.shape[0] // 2
+        return self.fc(x.mean((2, 3)) + x[:half].sum())
+
+
+class Scalar(nn.Module):
+    """Cannot be used: returns a number per image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3)))[:, 0]
 
 
 class TwoInputs(nn.Module):

@@ -14,11 +14,14 @@ from core.models.vocabulary import FUNCTIONS, arguments, name_of
 from . import invariants
 from .examples import (
     EXAMPLES,
+    BatchFraction,
     BatchLoop,
     Encoder,
     FunctionalDropout,
+    HalfBatch,
     OwnLayers,
     RandomInEval,
+    Scalar,
     SizeArithmetic,
     StaleView,
     Tied,
@@ -192,6 +195,9 @@ def test_in_place_work_behind_a_view_goes_through_export() -> None:
         (ValueControlFlow, r"depends on the values of a tensor.*examples\.py:\d+"),
         (RandomInEval, "active in eval mode"),
         (BatchLoop, r"takes the batch apart at .*examples\.py:\d+"),
+        (HalfBatch, r"computed from the batch size in a way.*examples\.py:\d+"),
+        (BatchFraction, "number computed from the batch size"),
+        (Scalar, r"must be \[N, classes\]"),
         (TwoInputs, r"needs 2 inputs \(x, tokens\)"),
     ],
 )
