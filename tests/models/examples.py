@@ -18,16 +18,6 @@ __all__ = [
     "TwoInputs",
     "ValueControlFlow",
 ]
-    "EXAMPLES",
-    "BatchFraction",
-    "BatchLoop",
-    "HalfBatch",
-    "RandomInEval",
-    "Scalar",
-    "StaleView",
-    "TwoInputs",
-    "ValueControlFlow",
-]
 
 
 class FunctionalDropout(nn.Module):

@@ -1,4 +1,4 @@
-"""Tracing is quick enough to wait for: CPU time on one core, the process already warm (slow: run on a quiet machine)."""
+"""Tracing is quick enough to wait for: CPU time on one core, the process warm (slow: run on a quiet machine)."""
 
 import time
 
