@@ -1,4 +1,4 @@
-"""Models that a careless reading of the graph gets wrong: every removal is exact, everything else is frozen in words."""
+"""Models that a careless reading of the graph gets wrong: removals are exact, the rest is frozen in words."""
 
 import pytest
 import torch
