@@ -142,7 +142,7 @@ def _capture(
         tracer = Tracer(runnable, rules=RULES, openers=OPENERS, attention_dropout=dropout)
         graph = _run(tracer, input_shape)
     layers: dict[str, nn.Module] = {**tracer.layers, **tracer.helpers}
-    modularise(graph, original, layers)
+    modularise(graph, original, layers, tracer.renamed)
     _remove_dead_nodes(graph)
     called = {str(node.target) for node in graph.nodes if node.op == "call_module"}
     shells = {name: _shell(layer) for name, layer in layers.items() if name in called}

@@ -17,14 +17,49 @@ __all__ = ["modularise"]
 _RUNNING = ("running_mean", "running_var")
 
 
-def modularise(graph: fx.Graph, original: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """Rewrite ``graph`` in place; adds the layers it makes to ``layers``, with the original's tensors in them."""
+def modularise(graph: fx.Graph, original: nn.Module, layers: dict[str, nn.Module], renamed: dict[str, str]) -> None:
+    """Rewrite ``graph`` in place.
+
+    Args:
+        graph: the captured graph.
+        original: the author's model, which owns the tensors.
+        layers: layers by name; the new ones are added, with the original's tensors in them.
+        renamed: names of tensors that the original calls differently; the new ones are added.
+    """
     for node in list(graph.nodes):
-        if node.op != "call_function":
+        if node.op != "call_function" or _packed_projection(graph, node, original, layers, renamed):
             continue
         rewrite = _REWRITES.get(name_of(node.target))
         if rewrite is not None:
             rewrite(graph, node, arguments(node), original, layers)
+
+
+def _packed_projection(
+    graph: fx.Graph, node: fx.Node, original: nn.Module, layers: dict[str, nn.Module], renamed: dict[str, str]
+) -> bool:
+    """Query, key and value projections of ``nn.MultiheadAttention`` in one product become its ``in_proj`` layer."""
+    given = arguments(node) if name_of(node.target) == "linear" else {}
+    weight = given.get("weight")
+    if not (isinstance(weight, fx.Node) and weight.op == "get_attr"):
+        return False
+    path, _, leaf = str(weight.target).rpartition(".")
+    source = original.get_submodule(path)
+    if leaf != "in_proj_weight" or not isinstance(source, nn.MultiheadAttention):
+        return False
+    bias = given["bias"]
+    if bias is not None and not _is_attribute(bias, path, "in_proj_bias"):
+        return False
+    name = f"{path}.in_proj" if path else "in_proj"
+    settings = {"in_features": source.embed_dim, "out_features": 3 * source.embed_dim, "bias": bias is not None}
+    layer = layers.setdefault(name, build_layer("Linear", settings))
+    layer.weight, layer.bias = source.in_proj_weight, source.in_proj_bias
+    for tensor in ("weight", "bias"):
+        renamed[f"{name}.{tensor}"] = f"{path}.in_proj_{tensor}".lstrip(".")
+    with graph.inserting_before(node):
+        call = graph.create_node("call_module", name, (given["x"],))
+    call.meta = dict(node.meta)
+    _replace(graph, node, call)
+    return True
 
 
 def _owner(weight: Any) -> str | None:

@@ -131,6 +131,9 @@ class TracedModel:
         self.graph_module.to(device)
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TracedModel":
+        return self.clone()
+
     def clone(self) -> "TracedModel":
         """A deep copy with independent weights."""
         memo: dict[int, Any] = {}

@@ -230,9 +230,10 @@ class OwnLayers(nn.Module):
 class Encoder(nn.Module):
     """A transformer encoder with dropout and both head layouts, which hide behind torch's fused path."""
 
-    def __init__(self, *, batch_first: bool = True) -> None:
+    def __init__(self, *, batch_first: bool = True, causal: bool = False) -> None:
         super().__init__()
         self.batch_first = batch_first
+        self.mask = nn.Transformer.generate_square_subsequent_mask(16) if causal else None
         self.patch = nn.Conv2d(3, 16, 4, stride=4)
         layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, batch_first=batch_first)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -242,7 +243,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch(x).flatten(2)
         x = x.permute(0, 2, 1) if self.batch_first else x.permute(2, 0, 1)
-        x = self.encoder(x)
+        x = self.encoder(x, mask=self.mask)
         x = x if self.batch_first else x.transpose(0, 1)
         pooled, weights = self.cross(x.mean(1, keepdim=True), x, x)
         return self.head(pooled[:, 0]) + weights.sum()
@@ -387,5 +388,6 @@ EXAMPLES = {
     "own_layers": OwnLayers,
     "encoder": Encoder,
     "encoder_sequence_first": lambda: Encoder(batch_first=False),
+    "encoder_causal": lambda: Encoder(causal=True),
     "mixed": Mixed,
 }

@@ -1,5 +1,7 @@
 """What a traced model offers: copies, names, notes, modes, and errors in words where capture is impossible."""
 
+import copy
+
 import pytest
 import torch
 import torchvision
@@ -40,7 +42,7 @@ def _trace(build: type[nn.Module], **settings: object):
 
 def test_a_clone_is_equal_and_independent() -> None:
     traced = _trace(Tied)
-    twin = traced.clone()
+    twin = copy.deepcopy(traced)
     x = invariants.images(traced, 2)
     assert torch.equal(twin.predict(x), traced.predict(x))
     assert twin.fingerprint() == traced.fingerprint()
@@ -62,8 +64,9 @@ def test_prunable_layers_come_in_execution_order() -> None:
     assert list(_trace(SizeArithmetic).prunable()) == ["embed", "qkv", "head"]
 
 
-def test_attention_opens_into_linear_layers_under_the_original_names() -> None:
-    module = Encoder()
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_opens_into_linear_layers_under_the_original_names(causal: bool) -> None:
+    module = Encoder(causal=causal)
     traced = trace(module, SHAPE)
     packed = traced.prunable()["encoder.layers.0.self_attn.in_proj"]
     assert packed.weight is module.encoder.layers[0].self_attn.in_proj_weight

@@ -115,7 +115,9 @@ def _attention(
     dropout = t.attention_dropout(t.path[-1], dropout_p)
     if dropout_p and not t.probing:
         raise Untraceable("Attention dropout is active in eval mode: the model has no fixed output.", final=True)
-    if dropout and not is_causal and not enable_gqa:
+    if dropout and not enable_gqa:
+        if is_causal:
+            attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=t.device).tril()
         with t:  # recorded like any forward
             return _attention_with_dropout(query, key, value, attn_mask, dropout=dropout, scale=scale)
     settings = {"scale": scale, "enable_gqa": enable_gqa}
