@@ -110,7 +110,7 @@ def _products(found: Comb) -> Iterator[tuple[str, _Terms]]:
         if node.op == "call_module":
             layer = reader.layer(node)
             if isinstance(layer, _MULTIPLY):
-                x, weight = reader.values[node.args[0]], reader.tensor(f"{node.target}.weight")  # type: ignore[index]
+                x, weight = reader.values[node.args[0]], reader.tensor(f"{node.target}.weight")
                 yield str(node.target), _layer_terms(layer, x, weight, reader.values[node])
         elif node.op == "call_function" and name_of(node.target) in _FUNCTIONS:
             given = {key: _axes(value, reader.values) for key, value in arguments(node).items()}

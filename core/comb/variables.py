@@ -12,8 +12,6 @@ Variable 0 is "not removable" (batch, space, time); it is the neutral element of
 free classes, are the units that a person can remove. All work is done on whole arrays of variables.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 __all__ = ["NEVER", "VarArray", "Variables"]
@@ -208,8 +206,7 @@ class Variables:
 
 def _packed(columns: np.ndarray) -> np.ndarray:
     """Move the zeros of every column to its end, drop doubles and rows without anything."""
-    rows: Sequence[np.ndarray] = columns
-    if len(rows) == 1:
+    if len(columns) == 1:
         return columns
     for later in range(1, len(columns)):
         for earlier in range(later):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
@@ -58,6 +58,19 @@ class Method(ABC):
     title: ClassVar[str]
     provenance: ClassVar[str]
     Settings: ClassVar[type[Settings]]
+    removes: ClassVar[Literal["weights", "units"]] = "weights"
+    """Single weights (zeros in tensors of the same shape), or units of groups (tensors become smaller)."""
+
+    @classmethod
+    def check(cls, model: Any, splits: Any, plan: Plan) -> None:
+        """Refuse a plan that cannot work on this model before anything is computed.
+
+        Raises:
+            PlanError: see ``core.pruning.ranking.check_plan``; methods with names of their own check those.
+        """
+        from ..pruning.ranking import check_plan
+
+        check_plan(model, splits, plan)
 
     @classmethod
     @abstractmethod

@@ -32,13 +32,11 @@ def prune(
             that are not finite; a criterion that needs data when there are none.
         Cancelled: when ``progress`` says so.
     """
-    from ..pruning.ranking import check_plan
-
     if plan.method not in METHODS:
         raise PlanError(f"Unknown method “{plan.method}”; known: {', '.join(METHODS)}.")
     method = METHODS[plan.method]
     settings = method.Settings.parse(plan.method_settings)
-    check_plan(model, splits, plan)
+    method.check(model, splits, plan)
     progress.check()
     return method.run(
         model, splits, plan.changed(method_settings=settings.to_json()), sensitivity=sensitivity, progress=progress

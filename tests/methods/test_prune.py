@@ -41,6 +41,9 @@ def sensitivity(model, splits):
     return measure_sensitivity(model, splits, SensitivitySettings(levels=(0.3, 0.6, 0.9), images=20, batch_size=20))
 
 
+BY_WEIGHTS = [name for name in METHODS if METHODS[name].removes == "weights"]
+
+
 @pytest.mark.parametrize("name", list(METHODS))
 class TestEveryMethod:
     def test_describes_itself(self, name):
@@ -52,6 +55,8 @@ class TestEveryMethod:
         assert method.Settings.parse(json.loads(json.dumps(method.Settings().to_json()))) == method.Settings()
 
     def test_removes_exactly_what_the_plan_says_and_leaves_the_dense_model(self, name, model, splits):
+        if name not in BY_WEIGHTS:
+            pytest.skip("removes units: see its own tests")
         before = {k: v.clone() for k, v in model.state_dict().items()}
         result = prune(model, splits, Plan(method=name, sparsity=0.7))
         assert result.removed == round(0.7 * result.size)

@@ -39,7 +39,7 @@ def reshape(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 def _follow_unflatten(reader: Reader, node: fx.Node, axes: Dims) -> None:
     layer = reader.layer(node)
     sizes: tuple[int, ...] = tuple(layer.unflattened_size)  # type: ignore[arg-type]
-    start = int(layer.dim) % (len(axes) - len(sizes) + 1)  # type: ignore[call-overload]
+    start = int(layer.dim) % (len(axes) - len(sizes) + 1)  # type: ignore[arg-type]
     for position, size in enumerate(sizes):
         if size != -1:
             reader.attribute(node, f"unflattened_size.{position}", axes[start + position])

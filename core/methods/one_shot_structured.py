@@ -1,0 +1,237 @@
+"""One-shot structured pruning: rank the units of coupled groups once, remove the least important ones for good."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from ..errors import PlanError
+from ..progress import SILENT, Progress
+from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from ..pruning.plan import Plan
+from ..settings import Settings
+from .base import METHODS, Method, MethodResult
+
+if TYPE_CHECKING:
+    from ..comb.groups import Comb
+    from ..comb.survivors import Survivors
+
+__all__ = ["OneShotStructured", "OneShotStructuredSettings"]
+
+_Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
+_Criterion = Literal[("plan", *GROUP_CRITERIA)]  # type: ignore[valid-type]
+_Allocation = Literal[("plan", *GROUP_ALLOCATIONS)]  # type: ignore[valid-type]
+
+
+class OneShotStructuredSettings(Settings):
+    """What one-shot structured pruning lets a person choose."""
+
+    budget: Literal["parameters", "macs", "channels"] = Field(
+        default="parameters",
+        title="Sparsity counts",
+        description="What the plan's sparsity is a fraction of: parameters, MACs, or channels (heads, neurons).",
+    )
+    criterion: _Criterion = Field(
+        default="plan", title="Criterion for groups", description="“plan”: the plan's, where groups know it."
+    )
+    allocation: _Allocation = Field(
+        default="plan", title="Allocation over groups", description="“plan”: the plan's, where groups know it."
+    )
+    per_cost: Literal["none", "parameters", "macs"] = Field(
+        default="none", title="Score per saved", description="Divide scores by what one unit of the group saves."
+    )
+    round_to: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        title="Round channels to",
+        description="Channels that stay are multiples of this; kernels like 8 or 16.",
+    )
+    min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
+    kinds: tuple[_Kind, ...] = Field(
+        default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
+    )
+    recalibrate: bool = Field(
+        default=True,
+        title="Recalibrate BatchNorm",
+        description="Measure BatchNorm's statistics again on training images after the removal. No weight changes.",
+    )
+    recalibration_images: int = Field(default=1000, ge=2, le=100_000, title="Images for recalibration")
+    calibration_images: int = Field(
+        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
+    )
+
+
+@METHODS.register("one_shot_structured")
+class OneShotStructured(Method):
+    """One-shot structured: remove the least important channels, heads and neurons for good, without training."""
+
+    title = "One-shot structured"
+    provenance = (
+        "Groups: the idea of CPD's comb [P], computed our own way [D]. Criteria and allocations name their papers. "
+        "Budgets, rounding and BatchNorm recalibration are options of ours [D]."
+    )
+    Settings = OneShotStructuredSettings
+    removes = "units"
+
+    @classmethod
+    def check(cls, model: Any, splits: Any, plan: Plan) -> None:
+        """Refuse what cannot work before anything is scored.
+
+        Raises:
+            PlanError: unknown names, a criterion that needs data when there are none, a model without groups, or
+                weights that are not finite.
+        """
+        from ..comb.combing import comb
+        from ..pruning.groups.choosing import resolved
+
+        settings = OneShotStructuredSettings.parse(plan.method_settings)
+        criterion, _ = _names(settings, plan)
+        if GROUP_CRITERIA[criterion].needs_data and splits is None:
+            raise PlanError(f"The criterion “{criterion}” looks at gradients on images: choose a data set first.")
+        found = comb(model)
+        if not found.groups:
+            reason = f" (“{found.frozen[0].name}”: {found.frozen[0].frozen_reason})" if found.frozen else ""
+            raise PlanError(f"There is nothing to prune in this model: it has no group that can shrink{reason}.")
+        resolved(found, plan.overrides, plan.protected)
+
+    @classmethod
+    def run(
+        cls,
+        model: Any,
+        splits: Any,
+        plan: Plan,
+        *,
+        sensitivity: Mapping[str, Any] | None = None,
+        progress: Progress = SILENT,
+    ) -> MethodResult:
+        """Comb → score → allocate → remove → verify → recalibrate."""
+        from ..analysis.recalibration import recalibrate_batchnorm
+        from ..comb.combing import comb
+        from ..comb.preview import Previewer
+        from ..comb.record import recorded_removal
+        from ..comb.survivors import Survivors
+        from ..comb.verify import verify
+        from ..pruning.criteria import CalibrationContext
+        from ..pruning.groups.base import score_groups
+        from ..pruning.groups.budget import Limits
+        from ..pruning.groups.choosing import choose_units, per_cost
+
+        settings = OneShotStructuredSettings.parse(plan.method_settings)
+        criterion, allocation = _names(settings, plan)
+        found = comb(model)
+        count = Previewer(found)
+        context = CalibrationContext(
+            splits=splits, images=settings.calibration_images, seed=plan.seed, progress=progress
+        )
+        scores = score_groups(criterion, found, context)
+        if settings.per_cost != "none":
+            scores = per_cost(found, scores, count, settings.per_cost)
+        progress.check()
+        removal = choose_units(
+            found,
+            scores,
+            plan.sparsity,
+            criterion=criterion,
+            allocation=allocation,
+            budget=settings.budget,
+            limits=Limits(settings.round_to, settings.min_keep),
+            count=count,
+            overrides=plan.overrides,
+            protected=plan.protected,
+            kinds=settings.kinds,
+        )
+        if not any(removal.values()):
+            survivors = Survivors(found, {})
+            notes = ["Nothing is removed: the result is the dense model, bit for bit."]
+            return MethodResult(model.clone(), _masks(found, survivors), _rows(found, survivors), tuple(notes))
+
+        pruned = recorded_removal(model, found, removal)
+        survivors = Survivors(found, removal)
+        proof = verify(found, removal, pruned, _images(model, plan.seed))
+        if not proof.passed:  # never hand out a wrong network
+            raise PlanError(f"{proof.sentence} Nothing was stored; please report this model.")
+        left = count(removal)
+        notes = [
+            f"{1 - left.parameters / count.dense.parameters:.1%} of the parameters and "
+            f"{1 - left.macs / max(1, count.dense.macs):.1%} of the MACs were removed from "
+            f"{sum(bool(units) for units in removal.values())} of {len(found.groups)} groups.",
+            proof.sentence,
+        ]
+        if settings.recalibrate:
+            notes.append(_recalibrated(pruned, splits, settings, plan, progress, recalibrate_batchnorm))
+        history = {
+            "removal": pruned.origin["removals"][-1],
+            "verification": proof.__dict__,
+            "criterion": criterion,
+            "allocation": allocation,
+        }
+        return MethodResult(
+            pruned, _masks(found, survivors), _rows(found, survivors), tuple(filter(None, notes)), history
+        )
+
+
+def _names(settings: OneShotStructuredSettings, plan: Plan) -> tuple[str, str]:
+    """The criterion and the allocation in force."""
+    criterion = plan.criterion if settings.criterion == "plan" else settings.criterion
+    allocation = plan.allocation if settings.allocation == "plan" else settings.allocation
+    if criterion not in GROUP_CRITERIA:
+        raise PlanError(
+            f"The criterion “{criterion}” ranks single weights; groups know {', '.join(GROUP_CRITERIA)}. Choose one of "
+            "them in the method's settings."
+        )
+    if allocation not in GROUP_ALLOCATIONS:
+        raise PlanError(
+            f"The allocation “{allocation}” shares single weights; groups know {', '.join(GROUP_ALLOCATIONS)}. Choose "
+            "one of them in the method's settings."
+        )
+    return criterion, allocation
+
+
+def _images(model: Any, seed: int) -> Any:
+    """Two random images for the proof; it holds for any."""
+    import torch
+
+    images = torch.randn((2, *model.input_shape), generator=torch.Generator().manual_seed(seed))
+    return images.to(model.device)
+
+
+def _recalibrated(
+    pruned: Any, splits: Any, settings: OneShotStructuredSettings, plan: Plan, progress: Progress, recalibrate: Any
+) -> str:
+    if splits is None:
+        return "BatchNorm was not recalibrated: there are no data."
+    layers = recalibrate(pruned, splits, images=settings.recalibration_images, seed=plan.seed, progress=progress)
+    return f"{layers} BatchNorm layers were recalibrated." if layers else ""
+
+
+def _masks(found: "Comb", survivors: "Survivors") -> dict[str, Any]:
+    """Which weights of the dense layers stay: True inside the surviving rows, columns and positions."""
+    import torch
+
+    from ..pruning.ranking import unique_layers
+
+    masks = {}
+    for name, module in unique_layers(found.model)[0].items():
+        weight: Any = module.weight
+        mask = torch.ones(weight.shape, dtype=torch.bool)
+        for dim in range(weight.ndim):
+            kept = survivors.kept(found.reader.canonical(f"{name}.weight"), dim)
+            if kept is not None:
+                mask &= torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(weight.ndim)])
+        masks[name] = mask
+    return masks
+
+
+def _rows(found: "Comb", survivors: "Survivors") -> list[dict[str, Any]]:
+    """The rows of ``mask_statistics``, with the shape that is left and the groups of the layer's outputs."""
+    from ..pruning.masks import mask_statistics
+
+    masks = _masks(found, survivors)
+    creators = found.creators
+    rows = mask_statistics(found.model, masks)
+    for row in rows:
+        mask = masks[row["name"]]
+        kept = [int(mask.any(dim=tuple(d for d in range(mask.ndim) if d != dim)).sum()) for dim in range(mask.ndim)]
+        row.update(kept_shape=kept, groups=list(creators.get(row["name"], ())))
+    return rows

@@ -1,0 +1,212 @@
+"""Criteria on groups, allocations over groups and budgets."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.comb.combing import comb
+from core.comb.preview import Previewer
+from core.comb.survivors import Survivors
+from core.errors import PlanError
+from core.models.cifar_resnet import CifarResNet
+from core.pruning.criteria import CalibrationContext
+from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from core.pruning.groups.allocation import GroupScores
+from core.pruning.groups.base import score_groups
+from core.pruning.groups.budget import Candidate, Limits, allowed, choose
+from core.pruning.groups.choosing import choose_units, per_cost
+from core.pruning.groups.lamp import lamp
+
+from ..pruning.data import random_splits
+from .adversaries import EinsumAttention, Shuffles, Transposed
+from .checks import traced
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+_MODELS = {"resnet20": lambda: traced(CifarResNet(20), 16), "attention": lambda: traced(EinsumAttention())}
+_KNOWN: dict = {}
+
+
+def _known(name):
+    if name not in _KNOWN:
+        model = _MODELS[name]()
+        found = comb(model)
+        _KNOWN[name] = found, CalibrationContext(splits=random_splits(model), images=16, batch_size=8), Previewer(found)
+    return _KNOWN[name]
+
+
+@pytest.mark.parametrize("model", _MODELS)
+@pytest.mark.parametrize("name", list(GROUP_CRITERIA))
+def test_every_criterion_scores_every_unit_and_repeats(name: str, model: str) -> None:
+    found, context, _ = _known(model)
+    criterion = GROUP_CRITERIA[name]
+    assert criterion.title
+    assert criterion.reduction
+    before = {key: value.clone() for key, value in found.model.state_dict().items()}
+    scores = score_groups(name, found, context)
+    assert list(scores) == [group.name for group in found.groups]
+    for group in found.groups:
+        assert scores[group.name].shape == (group.units,)
+        assert (scores[group.name] >= 0).all()
+        assert len(np.unique(scores[group.name])) > 1
+    again = score_groups(name, found, context)
+    assert all(np.array_equal(scores[key], again[key]) for key in scores)
+    assert all(torch.equal(before[key], value) for key, value in found.model.state_dict().items())
+    assert all(parameter.grad is None for _, parameter in found.model.named_parameters())
+
+
+@pytest.mark.parametrize("name", ["magnitude", "magnitude_l1", "taylor", "fisher", "lamp"])
+def test_a_unit_without_weights_matters_least(name: str) -> None:
+    model = traced(CifarResNet(20), 16)
+    found = comb(model)
+    group = found.group("layer1.0.conv1")
+    tensors = dict(model.graph_module.named_parameters())
+    with torch.no_grad():
+        for member in group.members:
+            if member.tensor in tensors:
+                tensors[member.tensor].index_fill_(member.dim, torch.tensor([5]), 0.0)
+    scores = score_groups(name, found, CalibrationContext(splits=random_splits(model), images=8))[group.name]
+    assert scores.argmin() == 5
+    assert scores[5] == 0
+
+
+def test_fisher_is_the_formula_of_cpd() -> None:
+    model = traced(CifarResNet(20), 16)
+    found = comb(model)
+    group = found.group("layer1.0.conv1")
+    splits = random_splits(model)
+    context = CalibrationContext(splits=splits, images=8, batch_size=8)
+    scores = score_groups("fisher", found, context)[group.name]
+    draw = torch.Generator().manual_seed(0)
+    ((x, y),) = splits.train.batches(8, shuffle=True, generator=draw, limit=8)
+    torch.nn.functional.cross_entropy(model.eval().predict(x), y).backward()
+    tensors = dict(model.graph_module.named_parameters())
+    gates = []
+    for name in ("layer1.0.conv1.weight", "layer1.0.bn1.weight", "layer1.0.bn1.bias"):
+        product = tensors[name].detach() * tensors[name].grad
+        gates.append(product.flatten(1).sum(1) if product.ndim > 1 else product)
+    area = 8 * 16 * 16 * 16  # images × channels × height × width
+    expected = sum(gate.square() / area for gate in gates) / 3 / 4  # mean over 3 makers, 4 parameters touched
+    assert np.allclose(scores, expected.numpy(), rtol=1e-4)
+
+
+def test_criteria_refuse_what_would_mean_nothing() -> None:
+    model = traced(EinsumAttention())
+    found = comb(model)
+    with pytest.raises(PlanError, match="Unknown criterion for groups"):
+        score_groups("nope", found, CalibrationContext())
+    with pytest.raises(PlanError, match="choose a data set first"):
+        score_groups("taylor", found, CalibrationContext())
+    with torch.no_grad():
+        model.prunable()["q"].weight[0, 0] = float("nan")
+    with pytest.raises(PlanError, match=r"“q\.weight” holds NaN"):
+        score_groups("magnitude", found, CalibrationContext())
+
+
+def test_lamp_quotients() -> None:
+    assert np.allclose(lamp(np.array([2.0, 1.0, 3.0])), [4 / 13, 1 / 14, 1.0])
+    assert np.allclose(lamp(np.zeros(3)), 0)
+
+
+@given(
+    scores=st.lists(st.lists(st.floats(0, 10), min_size=2, max_size=20), min_size=1, max_size=5),
+    target=st.floats(0, 0.6),
+    allocation=st.sampled_from(list(GROUP_ALLOCATIONS)),
+    round_to=st.sampled_from([1, 2, 4]),
+)
+@settings(max_examples=60, deadline=None)
+def test_budget_in_channels_is_met_within_one_step(scores, target, allocation, round_to) -> None:
+    groups = [GroupScores(str(i), i % 2, np.asarray(values)) for i, values in enumerate(scores)]
+    order = GROUP_ALLOCATIONS[allocation].order(groups)
+    candidates = [Candidate(group.name, order[group.name]) for group in groups]
+    total = sum(len(values) for values in scores)
+    limits = Limits(round_to, 0.1)
+
+    def saved(removal) -> float:
+        return sum(map(len, removal.values())) / total
+
+    most = sum(allowed(candidate, limits)[-1] for candidate in candidates) / total
+    if target > most + 1e-9:
+        with pytest.raises(PlanError):
+            choose(candidates, saved, target, limits=limits, fixed={})
+        return
+    removal = choose(candidates, saved, target, limits=limits, fixed={})
+    assert abs(saved(removal) - target) <= max(round_to, 3) / total
+    for candidate in candidates:
+        units = removal.get(candidate.name, [])
+        kept = len(candidate.values) - len(units)
+        assert kept >= 1
+        assert not units or kept % round_to == 0
+        if units:  # the least valuable ones of the group go
+            stay = np.delete(candidate.values, units)
+            assert candidate.values[units].max() <= stay.min() + 1e-12
+
+
+@pytest.mark.parametrize("budget", ["parameters", "macs", "channels"])
+@pytest.mark.parametrize("allocation", list(GROUP_ALLOCATIONS))
+def test_budgets_on_a_model(budget: str, allocation: str) -> None:
+    found, context, count = _known("resnet20")
+    scores = score_groups("magnitude", found, context)
+    removal = choose_units(
+        found, scores, 0.4, criterion="magnitude", allocation=allocation, budget=budget, limits=Limits(4, 0.1),
+        count=count, overrides={"layer2.0.conv1": 0.5}, protected=("conv1",), kinds=("channels",),
+    )  # fmt: skip
+    left = count(removal)
+    saved = {
+        "parameters": 1 - left.parameters / count.dense.parameters,
+        "macs": 1 - left.macs / count.dense.macs,
+        "channels": sum(map(len, removal.values())) / sum(group.units for group in found.groups),
+    }[budget]
+    assert abs(saved - 0.4) < 0.04
+    assert "conv1" not in removal
+    assert len(removal["layer2.0.conv1"]) == 16
+    assert all((found.group(name).units - len(units)) % 4 == 0 for name, units in removal.items())
+
+
+def test_where_groups_meet_a_dimension_is_never_emptied() -> None:
+    for kind in (Transposed, Shuffles):
+        found = comb(traced(kind()))
+        count = Previewer(found)
+        scores = score_groups("random", found, CalibrationContext(seed=3))
+        removal = choose_units(
+            found, scores, 0.55, criterion="random", allocation="uniform", budget="channels", limits=Limits(1, 0.0),
+            count=count, overrides={}, protected=(), kinds=("channels",),
+        )  # fmt: skip
+        assert not Survivors(found, removal).emptied()
+
+
+def test_scores_per_cost_prefer_expensive_units() -> None:
+    found, context, count = _known("resnet20")
+    scores = score_groups("magnitude", found, context)
+    by_macs = per_cost(found, scores, count, "macs")
+    ratio = {group.name: (scores[group.name] / by_macs[group.name]).mean() for group in found.groups}
+    assert ratio["layer1.0.conv1"] > ratio["layer3.2.conv1"]  # early layers work on more pixels
+
+
+@pytest.mark.parametrize(
+    ("overrides", "protected", "round_to", "message"),
+    [
+        ({"gone": 0.5}, (), 1, "no group or layer named “gone”"),
+        ({"linear": 0.5}, (), 1, "output of the network"),
+        ({"conv1": 0.5, "layer1.0.conv2": 0.3}, (), 1, "shrinks together with"),
+        ({}, (), 128, "no group can shrink"),
+    ],
+)
+def test_impossible_choices_say_what_to_do(overrides, protected, round_to, message) -> None:
+    found, context, count = _known("resnet20")
+    with pytest.raises(PlanError, match=message):
+        choose_units(
+            found, score_groups("magnitude", found, context), 0.4, criterion="magnitude", allocation="uniform",
+            budget="parameters", limits=Limits(round_to, 0.1), count=count, overrides=overrides, protected=protected,
+            kinds=("channels",),
+        )  # fmt: skip
+
+
+def test_listing_needs_no_torch() -> None:
+    code = "import sys; import core.pruning.groups, core.methods; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
