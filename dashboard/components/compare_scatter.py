@@ -33,7 +33,8 @@ def choose_cost(rows: Sequence[Row]) -> str:
         default=options[0],
         required=True,
         format_func=words,
-        key="compare-cost",
+        # Once latencies are there, the plot turns to them: they are what people ask for.
+        key=f"compare-cost-{options[0].startswith(LATENCY)}",
         label_visibility="collapsed",
     )
     return chosen if chosen in options else options[0]

@@ -57,7 +57,7 @@ def test_from_a_checkpoint_to_an_onnx_file(
     visitor.sees("resnet56-4bfd9763.th")
     visitor.settle()
     visitor.shot("journey-1-open")
-    visitor.click("Open")
+    page.locator(".st-key-open-model button").click()
     page.wait_for_url("**/model?session=*")
     visitor.sees("Dense accuracy, test split", timeout_s=LONG_S)
     visitor.settle().shot("journey-2-model")
