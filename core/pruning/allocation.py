@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import PlanError
 from ..registry import Registry
-from .curves import convex_curve
+from .curves import convex_curve, with_doubt
 from .plan import Plan
 from .scores import LayerScores, lamp_scores, threshold_counts
 
@@ -148,8 +148,9 @@ class Lamp(Allocation):
 class MeasuredSensitivity(Allocation):
     """Sensitivity-driven: every layer gives weights until one more would cost the same measured loss everywhere.
 
-    Minimises the sum of the layers' measured loss curves (made monotone and convex) under the budget: segments of
-    the curves are taken in the order of loss per removed weight; λ, the price at which the budget is met, is bisected.
+    Minimises the sum of the layers' measured loss curves (made monotone and convex, plus the doubt that single-layer
+    measurements leave, see ``curves.with_doubt``) under the budget: segments of the curves are taken in the order of
+    loss per removed weight; λ, the price at which the budget is met, is bisected.
     """
 
     title = "Sensitivity"
@@ -168,8 +169,9 @@ class MeasuredSensitivity(Allocation):
             )
         limits = _limits(layers)
         lengths, prices = [], []
-        for layer in layers:
-            x, y = convex_curve(sensitivity["layers"][layer.name])
+        curves = [convex_curve(sensitivity["layers"][layer.name]) for layer in layers]
+        sizes = [layer.size for layer in layers]
+        for layer, (x, y) in zip(layers, with_doubt(curves, sizes, remove / sum(sizes)), strict=True):
             lengths.append(np.diff(x) * layer.size)
             prices.append(np.maximum.accumulate(np.diff(y) / (np.diff(x) * layer.size)))
 

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["convex_curve", "curve", "isotonic", "lower_hull"]
+__all__ = ["DOUBT", "convex_curve", "curve", "isotonic", "lower_hull", "with_doubt"]
 
 Array = NDArray[np.float64]
 
 # Beyond the last measured level the added loss is continued as a/(1 − s): ever steeper, so that no layer is emptied
 # because nobody measured there. A decision of ours (METHODS: [D]).
 _BEYOND = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+DOUBT = 3.0
+"""How many times the added-up prediction it may be wrong by, see ``with_doubt``."""
+
+_GRID = np.append(np.arange(100) / 100.0, [0.995, 0.999, 1.0])
 
 
 def curve(points: Sequence[Mapping[str, Any]], value: str = "dloss") -> tuple[Array, Array]:
@@ -80,3 +85,29 @@ def convex_curve(points: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
         x = np.concatenate([x, beyond, [1.0]])
         y = np.concatenate([y, y[-1] + extra, [y[-1] + end]])
     return x, y
+
+
+def with_doubt(curves: Sequence[tuple[Array, Array]], sizes: Sequence[int], target: float) -> list[tuple[Array, Array]]:
+    """Convex curves plus what measurements of single layers cannot know: that layers fail together.
+
+    In a residual network one layer can be emptied without loss, because the others carry on; many cannot. So each
+    curve gets κ·size/N·φ(s) with φ(s) = −log(1 − s)/−log(1 − target), which alone would prune all layers alike, and
+    κ = ``DOUBT`` × the loss that the curves predict when all layers are pruned to ``target``. Where the curves show
+    clear differences they decide; where they are flat the doubt does. A decision of ours (METHODS: [D]); on ResNet-56
+    at 80 % it took one-shot accuracy after recalibration from 67 % (no doubt) to 85 % (250 images, 9 levels).
+
+    Args:
+        curves: (sparsity 0…1, added loss), convex.
+        sizes: weights per layer.
+        target: fraction of all weights to be removed, above 0 and below 1.
+    """
+    doubt = DOUBT * sum(float(np.interp(target, x, y)) for x, y in curves) / sum(sizes)
+    answer = []
+    for (x, y), size in zip(curves, sizes, strict=True):
+        grid = np.unique(np.round(np.concatenate([x, _GRID]), 6))  # no two points so close that a slope is noise
+        barrier = np.log1p(-grid[:-1]) / np.log1p(-target)
+        # infinite at 1: the last piece goes on at a hundred times the slope before it, as in ``convex_curve``
+        slope = (barrier[-1] - barrier[-2]) / (grid[-2] - grid[-3])
+        barrier = np.append(barrier, barrier[-1] + 100.0 * slope * (grid[-1] - grid[-2]))
+        answer.append((grid, np.interp(grid, x, y) + doubt * size * barrier))
+    return answer

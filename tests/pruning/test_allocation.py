@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import PlanError
+from core.pruning import curves as pruning_curves
 from core.pruning.allocation import ALLOCATIONS, LayerScores, allocate
-from core.pruning.curves import convex_curve, curve, isotonic, lower_hull
+from core.pruning.curves import convex_curve, curve, isotonic, lower_hull, with_doubt
 from core.pruning.plan import Plan
 from core.pruning.scores import lamp_scores
 
@@ -132,25 +133,44 @@ def test_erk_keeps_clipped_layers_dense_and_solves_again():
     assert sum(counts.values()) == round(0.5 * sum(x.size for x in layers))
 
 
-def test_sensitivity_gives_equal_marginal_loss():
+def _smooth_net():
     sizes, scales = {"a": 10_000, "b": 40_000, "c": 20_000}, {"a": 8.0, "b": 1.0, "c": 3.0}
     fine = np.linspace(0.01, 0.99, 99)
     curves = {n: [{"sparsity": float(s), "dloss": float(scales[n] * s**2)} for s in fine] for n in sizes}
-    layers = [LayerScores(n, (size,), size) for n, size in sizes.items()]
-    counts = allocate(layers, Plan(allocation="sensitivity", sparsity=0.4), sensitivity={"layers": curves})
-    marginal = [2 * scales[n] * counts[n] / sizes[n] / sizes[n] for n in sizes]
+    return [LayerScores(n, (size,), size) for n, size in sizes.items()], scales, {"layers": curves}
+
+
+@pytest.mark.parametrize("doubt", [0.0, 3.0])
+def test_sensitivity_gives_equal_marginal_loss(doubt, monkeypatch):
+    monkeypatch.setattr(pruning_curves, "DOUBT", doubt)
+    layers, scales, sensitivity = _smooth_net()
+    counts = allocate(layers, Plan(allocation="sensitivity", sparsity=0.4), sensitivity=sensitivity)
+    share = {x.name: counts[x.name] / x.size for x in layers}
+    total = sum(x.size for x in layers)
+    kappa = doubt * sum(scale * 0.4**2 for scale in scales.values()) / -np.log(0.6)
+    marginal = [2 * scales[x.name] * share[x.name] / x.size + kappa / total / (1 - share[x.name]) for x in layers]
     np.testing.assert_allclose(marginal, marginal[0], rtol=0.04)
+
+
+def test_flat_curves_do_not_empty_a_layer():
+    """Alone each of these layers can go without loss; together they cannot, and the doubt knows it."""
+    layers = [LayerScores(str(k), (1000,), 1000) for k in range(10)]
+    curves = {x.name: [{"sparsity": s, "dloss": 0.001 * (k % 2) * s} for s in LEVELS] for k, x in enumerate(layers)}
+    counts = allocate(layers, Plan(allocation="sensitivity", sparsity=0.5), sensitivity={"layers": curves})
+    assert max(counts.values()) < 700
+    assert counts["0"] > counts["1"]  # the measured difference still counts
 
 
 @given(net=nets(), sparsity=st.floats(0.05, 0.9), seed=st.integers(0, 99))
 def test_sensitivity_is_never_worse_than_another_split(net, sparsity, seed):
-    """No random allocation of the same total has a smaller sum of the convex curves (up to whole weights)."""
+    """No random allocation of the same total has a smaller sum of the curves (up to whole weights)."""
     layers, sensitivity = net
     total = sum(x.size for x in layers)
     remove = round(sparsity * total)
     if remove > sum(x.limit for x in layers):
         return
     curves = [convex_curve(sensitivity["layers"][x.name]) for x in layers]
+    curves = with_doubt(curves, [x.size for x in layers], remove / total) if remove else curves
 
     def cost(counts):
         return sum(np.interp(c / x.size, *xy) for c, x, xy in zip(counts, layers, curves, strict=True))
