@@ -112,7 +112,16 @@ def _layer_to_json(layer: nn.Module, name: str) -> dict[str, Any]:
             f"“{name}” is a {kind.__name__}, which cannot be saved; remove parametrizations (for masks: make them "
             "permanent) first."
         )
-    return {"type": kind.__name__, "args": {key: _encode(v, {}) for key, v in constructor_arguments(layer).items()}}
+    arguments = constructor_arguments(layer)
+    fresh = build_layer(kind.__name__, arguments)
+    for leaf, tensor in [*fresh.named_parameters(recurse=False), *fresh.named_buffers(recurse=False)]:
+        own = getattr(layer, leaf, None)
+        if own is None or own.shape != tensor.shape:
+            raise ModelError(
+                f"“{name}.{leaf}” should have shape {list(tensor.shape)} by the layer's settings, it has "
+                f"{list(own.shape) if own is not None else 'no value'}; set the layer's sizes when you cut its weights."
+            )
+    return {"type": kind.__name__, "args": {key: _encode(value, {}) for key, value in arguments.items()}}
 
 
 def _all_tensors(module: nn.Module) -> dict[str, Tensor]:

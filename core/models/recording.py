@@ -294,7 +294,7 @@ class Recorder:
             known.node = value = self.emit("assign", known.node, index, value)
             known.stamp = stamp
 
-    # -- layers -----
+    # -- layers that the model does not have ------------------------------------------------------------------------
 
     def rename(self, name: str, original: str) -> None:
         """Say that the tensor ``name`` of the graph's modules is called ``original`` in the author's state dict."""

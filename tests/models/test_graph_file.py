@@ -79,6 +79,14 @@ def test_parametrized_layers_are_refused_in_words(tmp_path: Path) -> None:
         traced.save(tmp_path)
 
 
+def test_weights_cut_without_the_layers_sizes_are_refused_when_saving(tmp_path: Path) -> None:
+    traced = trace(Tied(), (3, 16, 16)).clone()
+    head = traced.prunable()["head"]
+    head.weight = nn.Parameter(head.weight[:2].detach())
+    with pytest.raises(ModelError, match=r"“head\.weight” should have shape \[4, 8\]"):
+        traced.save(tmp_path)
+
+
 def _set(path: list[Any], value: Any) -> Callable[[dict[str, Any]], None]:
     def edit(body: dict[str, Any]) -> None:
         for key in path[:-1]:
