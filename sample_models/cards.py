@@ -66,7 +66,11 @@ def _text(
     counts = f"{len(splits.train):,} training, {len(splits.select):,} selection and {len(splits.test):,} test images"
     threads = "one thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads"
     size_bytes = info.weights_file.stat().st_size
-    made = "composed by `sample_models/scenes.py`" if info.task == "segmentation" else "enlarged to 32×32"
+    made = (
+        "composed by `sample_models/scenes.py`,\nanew for every epoch of training"
+        if info.task == "segmentation"
+        else "enlarged to 32×32"
+    )
     return f"""# {info.name}: {info.title}
 
 {inspect.getdoc(network)}
@@ -78,7 +82,7 @@ def _text(
 
 ## Data
 `open_data("{info.data}")`: {counts}, from disjoint scans.
-The test images were used once, for the number above. The scans are those that scikit-learn ships (E. Alpaydin and
+No test image took part in training or in a choice. The scans are those that scikit-learn ships (E. Alpaydin and
 C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998, CC BY 4.0), {made}.
 
 ## Training

@@ -2,7 +2,7 @@
 
 ``python -m sample_models.train`` trains all three in a few minutes on one core; ``python -m sample_models.train
 digits_vit`` trains one. Seeds and thread count are fixed: the same machine and versions give the same weights. The
-training split teaches, the selection split is watched, the test split is used once, for the card.
+training split teaches, the selection split is watched, the test split is for the card only.
 """
 
 import argparse

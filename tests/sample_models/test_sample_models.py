@@ -66,7 +66,7 @@ class TestSample:
 
     def test_it_leaves_room_for_pruning(self, name: str) -> None:
         facts = SAMPLES[name].facts
-        assert facts["score"] > (0.8 if SAMPLES[name].task == "segmentation" else 0.97)
+        assert facts["score"] > (0.75 if SAMPLES[name].task == "segmentation" else 0.97)
         assert facts["parameters"] > 100_000
 
 
