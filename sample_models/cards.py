@@ -82,7 +82,8 @@ def _text(
 
 ## Data
 `open_data("{info.data}")`: {counts}, from disjoint scans.
-No test image took part in training or in a choice. The scans are those that scikit-learn ships (E. Alpaydin and
+No image of the test split took part in training, and choices followed the selection split; its score was also seen in trial runs.
+The scans are those that scikit-learn ships (E. Alpaydin and
 C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998, CC BY 4.0), {made}.
 
 ## Training
