@@ -82,9 +82,9 @@ def _text(
 
 ## Data
 `open_data("{info.data}")`: {counts}, from disjoint scans.
-No image of the test split took part in training, and choices followed the selection split; its score was also seen in trial runs.
-The scans are those that scikit-learn ships (E. Alpaydin and
-C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998, CC BY 4.0), {made}.
+No image of the test split took part in training, and choices followed the selection split; its score was also seen
+in trial runs. The scans are those that scikit-learn ships (E. Alpaydin and C. Kaynak, *Optical Recognition of
+Handwritten Digits*, UCI, 1998, CC BY 4.0), {made}.
 
 ## Training
 ```
