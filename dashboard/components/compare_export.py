@@ -71,7 +71,7 @@ def draw_export(row: Row, session: Session, newest: Measurement | None) -> None:
         )
         if asked and settings is not None:
             payload = {"variant_id": row.variant.id, "settings": settings.to_json()}
-            submit("export", payload, session=session, title=f"ONNX: {row.variant.name}")
+            submit("export", payload, session=session, title=f"ONNX export: {row.variant.name}")
             st.rerun()
         if job is not None and not job.state.live and job.payload.get("variant_id") == row.variant.id:
             job_banner(job, key="export-ended")

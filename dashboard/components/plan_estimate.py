@@ -127,6 +127,11 @@ def _score_figure(estimate: Mapping[str, Any], metric: str) -> str:
 def _limits(body: Mapping[str, Any], sensitivity: Sensitivity | None) -> list[str]:
     """Everything a person must know before trusting the figures."""
     estimate, notes = body["estimate"], list(body.get("notes") or ())
+    if estimate.get("score") is not None:
+        notes.append(
+            "The interval covers the sampling of images only. Layers that are pruned together often lose more than the "
+            "sum of their losses alone: run the plan to know."
+        )
     if estimate.get("floor_reached"):
         notes.append("The plan goes beyond what was measured: expect the score at or below the lowest measured one.")
     beyond = estimate.get("beyond") or []

@@ -171,7 +171,7 @@ def _results(session_id: str, model_id: str, job_id: str | None, chosen: Sensiti
     quantity = _quantity(result, metric)
     _heatmap(result, layers, quantity, metric, overrides)
     _pins(editor)
-    _forget_curves_of(f"{model_id} {bool(result.get('estimated'))}")
+    _forget_curves_of(f"{model_id} {bool(result.get('estimated'))} {job_id}")
     _curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
         with st.expander("All numbers", icon=":material/table:"):
@@ -251,7 +251,7 @@ def _heatmap(
 
 
 def _forget_curves_of(basis: str) -> None:
-    """Choose the layers anew when the model is another one, or when measurements replace the estimate."""
+    """Choose the layers anew for another model, and when measurements begin or are complete."""
     if st.session_state.setdefault(f"{_CURVES}-basis", basis) != basis:
         st.session_state[f"{_CURVES}-basis"] = basis
         st.session_state.pop(_CURVES, None)

@@ -125,10 +125,12 @@ def choose(visitor: Visit, label: Any, option: str) -> None:
 
 
 def start_sensitivity(visitor: Visit, *, images: int, levels: str) -> None:
-    """Go to the page, look at the estimate, set a small measurement and start it."""
+    """Go to the page, set a small measurement and start it."""
     page = visitor.page
     page.get_by_role("link", name="Sensitivity", exact=True).first.click()
-    visitor.sees("weights only")
+    start = page.get_by_role("button", name=re.compile("^Measure (sensitivity|again)$"))
+    start.wait_for()
+    visitor.settle()
     page.get_by_role("button", name="Settings").click()
     field = page.get_by_label("Images", exact=True)
     field.fill(str(images))
@@ -139,7 +141,7 @@ def start_sensitivity(visitor: Visit, *, images: int, levels: str) -> None:
     text.press("Enter")
     visitor.settle()
     page.keyboard.press("Escape")
-    visitor.click("Measure sensitivity")
+    start.click()
 
 
 def measure_sensitivity(visitor: Visit, *, images: int, levels: str) -> None:
