@@ -22,7 +22,6 @@ REQUIRED = ("torch", "torchvision", "streamlit", "onnx", "numpy", "sqlalchemy")
 OPTIONAL = {
     "onnxruntime": "latency is measured in PyTorch only and exports are not compared",
     "timm": "models of timm cannot be opened: pip install timm",
-    "openvino": "latency in OpenVINO is not offered",
 }
 LOW_DISK_BYTES = 1 << 30
 
