@@ -42,7 +42,7 @@ def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
         ),
         (
             None if agreement is None else agreement >= 1.0,
-            "top-1 not compared" if agreement is None else f"same top-1 on {percent(agreement)} of {n} images",
+            "top-1 not compared" if agreement is None else f"same top-1 for {percent(agreement)}, n = {n} images",
         ),
         (
             True if sizes and agreement is not None else None,

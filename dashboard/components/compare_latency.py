@@ -27,7 +27,8 @@ def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | No
         _machine(newest)
     with st.expander("Measure latency", expanded=newest is None, icon=":material/timer:"):
         by_id = {row.variant.id: row for row in rows}
-        chosen = st.multiselect(
+        left, right = st.columns([3, 2])
+        chosen = left.multiselect(
             "Variants",
             list(by_id),
             default=list(by_id)[:6],
@@ -35,26 +36,30 @@ def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | No
             key="latency-variants",
             help="The dense model is always measured beside them: ratios are taken pair by pair.",
         )
-        runtimes = st.multiselect(
+        runtimes = right.multiselect(
             "Runtimes",
             list(LATENCY_RUNTIMES),
             default=[name for name in LatencySettings().runtimes if name in LATENCY_RUNTIMES],
             format_func=lambda name: LATENCY_RUNTIMES[name].title,
             key="latency-runtimes",
         )
-        start = LatencySettings(runtimes=tuple(runtimes)) if runtimes else LatencySettings()
-        settings = settings_form(LatencySettings, key="latency-settings", value=start, exclude=("runtimes",))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            place = st.container(width="content")  # the button stands before the settings that it needs
+            with st.popover("Settings", icon=":material/tune:"):
+                start = LatencySettings(runtimes=tuple(runtimes)) if runtimes else LatencySettings()
+                settings = settings_form(LatencySettings, key="latency-settings", value=start, exclude=("runtimes",))
         dense = [row.variant.id for row in rows if row.dense]
         wanted = [*dense, *(key for key in chosen if key not in dense)]
         reason = None if len(wanted) > len(dense) else "Choose at least one variant besides the dense model."
         if not runtimes:
             reason = "Choose at least one runtime."
-        if st.button(
+        if reason is not None:
+            st.caption(reason)
+        if place.button(
             "Measure",
             type="primary",
             icon=":material/timer:",
             disabled=settings is None or reason is not None,
-            help=reason,
             key="latency-start",
         ):
             assert settings is not None

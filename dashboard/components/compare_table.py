@@ -43,7 +43,7 @@ def table_html(rows: Sequence[Row], sentences: Mapping[str, str], *, setting: st
     n = next((row.n for row in rows if row.n is not None), None)
     heads = [
         ("Variant", ""),
-        (metric[:1].upper() + metric[1:], known_html(True, n)),
+        (metric.capitalize() if metric.islower() else metric, known_html(True, n)),
         ("Sparsity", ""),
         ("Non-zero", ""),
         ("MACs", ""),

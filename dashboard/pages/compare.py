@@ -151,7 +151,7 @@ def _classes(dense: Row | None, row: Row, model: Model) -> None:
     with st.container(height=_TALL_PX if tall else "content", border=False, key="compare-classes-box"):
         draw(picture, key="compare-classes", alt=f"Change of every class against dense; most lost: {worst}")
     st.caption(
-        "Measured on the test split. One class has few images: small changes here are noise more often than not."
+        "Measured on the test split. One class rests on few examples: small changes are noise more often than not."
     )
 
 

@@ -161,7 +161,7 @@ class TestPage:
     def test_segmentation(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served, task="segmentation")
         text = text_of(open_page("compare", session=seeded.session.id))
-        assert "MIoU" in text
+        assert "mIoU" in text
         assert "points worse" in text
 
     def test_a_busy_machine_is_reported(self, served: Workspace, seeded: Seeded, open_page: OpenPage):
