@@ -63,12 +63,12 @@ class _Collector:
         for where, role, normed, leaves in self._families(columns):
             for suffix, members, mine in self._rectangular(where, leaves, columns):
                 kind = self._kind(members, role)
-                if len(mine) == 1 or not any(member.tensor in self.parameters for member in members):
-                    continue  # what must stay as a whole, and constants without weights, are no choice
                 base = self._name(members)
                 name = f"{base}:{role or suffix}" if role or suffix else base
                 used[name] = used.get(name, 0) + 1
                 name = name if used[name] == 1 else f"{name}#{used[name]}"
+                if len(mine) == 1 or not any(member.tensor in self.parameters for member in members):
+                    continue  # no choice: what must stay as a whole, and constants without weights; both keep a name
                 units[name] = mine
                 groups.append(Group(name, kind, len(mine), members, normed=normed))
         return Comb(self.model, tuple(groups), tuple(self._frozen(columns, units)), self.reader, units, columns)

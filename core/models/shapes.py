@@ -8,9 +8,15 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
+from .layers import StochasticDepth
 from .traced import TracedModel, main_output
 
 __all__ = ["Walk", "output_shape", "walk"]
+
+# In eval mode their result has the shape and type of their input: nothing needs to run (norms on meta are slow).
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
+_LIKE_INPUT = (*_NORMS, *_ACTIVATIONS, nn.Identity, nn.modules.dropout._DropoutNd, StochasticDepth)
 
 Walk = dict[fx.Node, Any]
 """Value of each node: tensors are on the meta device (shape and dtype, no data); sizes are integers."""
@@ -67,6 +73,8 @@ def _value(module: nn.Module, node: fx.Node, values: Walk, shape: tuple[int, ...
     kwargs = map_arg(node.kwargs, lambda used: values[used])
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
+        if isinstance(layer, _LIKE_INPUT):
+            return args[0]
         return type(layer).forward(layer, *args, **kwargs)
     if node.op == "output":
         return args[0]
