@@ -127,7 +127,7 @@ def _run_streamlit(options: argparse.Namespace, port: int) -> None:
 
 
 def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:
-    """What keeps the server private, quiet and quick (shared/ROBUSTNESS.md, "Server settings")."""
+    """What keeps the server private, quiet and quick."""
     local = options.host in LOCAL_HOSTS
     return {
         "server.address": options.host,

@@ -1,6 +1,6 @@
 """What a person should expect of a plan's speed, said before it runs. Knows no torch."""
 
-from typing import Final
+from typing import Final, Literal
 
 from ..pruning.plan import Plan
 
@@ -13,13 +13,21 @@ ZEROS_MEASURED: Final = (
 """The measurement behind the sentence, with its machine (DESIGN §5)."""
 
 
-def expectation(plan: Plan) -> str:
+def expectation(plan: Plan, *, removes: Literal["weights", "units"] = "weights") -> str:
     """Whether this plan makes the model faster or smaller, in plain words. Estimated, and it says so.
+
+    ``removes`` is what the plan's method takes away.
 
     Masks set single weights to zero and keep every tensor's shape, and dense kernels multiply by zeros at full cost.
     """
     if plan.sparsity == 0.0 and not any(plan.overrides.values()):
         return "Nothing is removed by this plan: size, speed and predictions stay as they are."
+    if removes == "units":
+        return (
+            "Whole channels, heads and neurons go for good: parameters, MACs and the file shrink. How much faster the "
+            "network runs depends on the channel counts that remain, and multiples of 8 or 16 are kind to kernels. "
+            "Compare shows what your machine measures."
+        )
     return (
         "Expect a smaller compressed file, not a faster model: zeros do not make dense kernels faster "
         f"({ZEROS_MEASURED}). Compare shows what your machine measures."

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.analysis.expectation import expectation
 from core.errors import PlanError
+from core.methods import METHODS
 from core.pruning.estimate import preview
 from core.pruning.plan import Plan
 from core.store.records import Model, Sensitivity, Session
@@ -21,7 +22,10 @@ __all__ = ["Preview", "draw_estimate", "estimated_bytes", "preview_of", "usable_
 
 @dataclass(frozen=True)
 class Preview:
-    """The result of ``core.pruning.estimate.preview``, or the sentence that says why the plan is impossible."""
+    """The result of ``core.pruning.estimate.preview``, or the sentence that says why the plan is impossible.
+
+    Neither where the plan's method removes whole units: their counts come with the run.
+    """
 
     body: Mapping[str, Any] | None
     problem: str | None
@@ -47,6 +51,8 @@ def usable_sensitivity(session: Session, plan: Plan) -> Sensitivity | None:
 
 def preview_of(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Preview:
     """The preview of a plan; an impossible plan gives its sentence instead."""
+    if METHODS[plan.method].removes == "units":
+        return Preview(None, None)
     try:
         measured = sensitivity.result if sensitivity is not None else None
         return Preview(preview(plan, stored.weight_statistics(model), model.description, measured), None)
@@ -71,6 +77,10 @@ def draw_estimate(
     shown: Preview, plan: Plan, *, metric: str, sensitivity: Sensitivity | None, dense_sizes: Mapping[str, Any]
 ) -> None:
     """Figures, then the expectation in words, then what limits the estimate."""
+    if shown.body is None and shown.problem is None:
+        _draw_expectation(plan)
+        st.caption("Coupled layers shrink together: nothing is estimated here, the run counts, verifies, evaluates.")
+        return
     if shown.body is None:
         st.error(
             f"**This plan is not possible.** {escape(shown.problem or '', markdown=True)}", icon=":material/block:"
@@ -98,12 +108,17 @@ def draw_estimate(
         ),
     ]
     numbers(figures)
-    with st.container(border=True, key="plan-expectation"):
-        st.markdown(f":material/speed: {escape(expectation(plan), markdown=True)}")
+    _draw_expectation(plan)
     for note in _limits(shown.body, sensitivity):
         st.caption(escape(note, markdown=True))
     if estimate.get("basis") == "weights only":
         state.link("sensitivity", label="Measure sensitivity to estimate the score", icon=":material/arrow_forward:")
+
+
+def _draw_expectation(plan: Plan) -> None:
+    said = expectation(plan, removes=METHODS[plan.method].removes)
+    with st.container(border=True, key="plan-expectation"):
+        st.markdown(f":material/speed: {escape(said, markdown=True)}")
 
 
 def _score_figure(estimate: Mapping[str, Any], metric: str) -> str:

@@ -74,4 +74,5 @@ def test_expectations_are_honest() -> None:
     assert "zeros do not make dense kernels faster" in said
     assert "0.81–1.12×" in said
     assert "Nothing is removed" in expectation(Plan(sparsity=0.0))
+    assert "go for good" in expectation(Plan(sparsity=0.8), removes="units")
     assert "zeros" in expectation(Plan(sparsity=0.0, overrides={"conv1": 0.5}))
