@@ -59,6 +59,7 @@ class _Collector:
             for name, dim, axis in self._in_order()
             if is_free(axis)
         }
+        parts = {what: self.variables.leaves(values) for what, values in self.reader.parts.items()}
         groups, units, used = [], {}, dict[str, int]()
         for where, role, normed, leaves in self._families(columns):
             for suffix, members, mine in self._rectangular(where, leaves, columns):
@@ -71,7 +72,7 @@ class _Collector:
                     continue  # no choice: what must stay as a whole, and constants without weights; both keep a name
                 units[name] = mine
                 groups.append(Group(name, kind, len(mine), members, normed=normed))
-        return Comb(self.model, tuple(groups), tuple(self._frozen(columns, units)), self.reader, units, columns)
+        return Comb(self.model, tuple(groups), tuple(self._frozen(columns, units)), self.reader, units, columns, parts)
 
     def _in_order(self) -> list[tuple[str, int, Any]]:
         """Dimensions of tensors in execution order of their first use."""
@@ -129,24 +130,25 @@ class _Collector:
         self, where: _Where, leaves: np.ndarray, columns: dict[tuple[str, int], np.ndarray]
     ) -> list[tuple[str, tuple[Member, ...], np.ndarray]]:
         """The family as it is; or, where an index belongs to two of its units, its outer and its inner factors."""
-        rank = np.zeros(len(self.variables), dtype=np.int64)
+        members = self._members(where, leaves, columns)
+        if members is not None:
+            return [("", members, leaves)]
         inside = np.zeros(len(self.variables), dtype=bool)
         inside[leaves] = True
-        for place in where:
-            column = columns[place]
-            own = inside[column]
-            for row in range(1, len(column)):
-                later = column[row][own[row]]
-                rank[later] = np.maximum(rank[later], own[:row].sum(axis=0)[own[row]])
-        parts = [leaves[rank[leaves] == value] for value in np.unique(rank[leaves])]
+        place = next(place for place in where if (inside[columns[place]].sum(axis=0) > 1).any())
+        column, rank = columns[place], np.zeros(len(self.variables), dtype=np.int64)
+        own = inside[column]
+        for row in range(1, len(column)):
+            later = column[row][own[row]]
+            rank[later] = np.maximum(rank[later], own[:row].sum(axis=0)[own[row]])
         result = []
-        for number, part in enumerate(parts):
+        for number, value in enumerate(np.unique(rank[leaves]).tolist()):
+            part = leaves[rank[leaves] == value]
             members = self._members(where, part, columns)
-            if members is not None:
-                suffix = "" if len(parts) == 1 else _FACTORS[min(number, 1)]
-                result.append((suffix, members, part))
-            else:  # one index would belong to two units: such a family is not offered
+            if members is None:  # an index would still belong to two units: such a family is not offered
                 self.variables.freeze(part, "its units overlap")
+            else:
+                result.append((_FACTORS[min(number, 1)], members, part))
         return result
 
     def _members(

@@ -64,7 +64,8 @@ class Comb:
     """All groups of a model, with what surgery needs to know. It is only read after it was made.
 
     ``leaves`` holds, for each group, the variable of each unit; ``columns`` the units' variables that remove each index
-    of each free dimension of each tensor (``Variables.leaves``).
+    of each free dimension of each tensor (``Variables.leaves``); ``parts`` those of runs of indices that the forward
+    uses by themselves (slices), which must not become empty either.
     """
 
     model: TracedModel
@@ -73,6 +74,7 @@ class Comb:
     reader: Reader
     leaves: dict[str, np.ndarray]
     columns: dict[tuple[str, int], np.ndarray]
+    parts: dict[str, np.ndarray]
 
     def group(self, name: str) -> Group:
         """The group of this name.

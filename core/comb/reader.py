@@ -106,6 +106,7 @@ class Reader:
         self.rewrites: list[Rewrite] = []
         self.constants: list[Constant] = []
         self.contractions: list[Contraction] = []
+        self.parts: dict[str, VarArray] = {}  # parts of a dimension that are used by themselves, in words
         self.normed: list[VarArray] = []  # variables over which a norm takes its statistics
         self.roles: dict[str, list[VarArray]] = {"heads": [], "head_width": []}
         self._layers = dict(model.graph_module.named_modules(remove_duplicate=False))
@@ -240,6 +241,20 @@ class Reader:
     def bound(self, node: fx.Node, path: tuple[Any, ...], variables: VarArray, index: int) -> None:
         """The argument at ``path`` is a position: the number of surviving indices before ``index``."""
         self.rewrites.append(Rewrite(node.name, path, (Factor(index, variables[:index]),)))
+
+    def in_space(self, node: fx.Node, x: Dims, *, but: tuple[int, ...]) -> None:
+        """The node works on positions along all dimensions except the examples and ``but``: those stay whole."""
+        for dim, axis in enumerate(x):
+            if dim and dim not in but:
+                self.freeze_axis(axis, self.reason(node, "a position in space"))
+
+    def part(self, node: fx.Node, values: VarArray, what: str) -> Axis:
+        """A run of indices of a dimension, used by itself: at least one of them stays, and a single one stays."""
+        if len(values) == 1:
+            self.variables.freeze(values, self.reason(node, "a single index, taken by itself"))
+            return plain(1)
+        self.parts[f"{what}{_at(node)}"] = values
+        return (Factor(len(values), values),)
 
     def contract(self, node: fx.Node, place: tuple[Any, ...], dim: int, axis: Axis, *, normed: bool = False) -> None:
         """The node sums over (``normed``: takes statistics over) dimension ``dim`` of its argument at ``place``."""

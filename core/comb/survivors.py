@@ -46,8 +46,7 @@ class Survivors:
         empty = self.emptied() if check else []
         if empty:
             raise PlanError(
-                f"Together these removals leave nothing of “{empty[0][0]}”, which holds units of several groups; "
-                "remove fewer of them."
+                f"Together these removals leave nothing of “{empty[0][0]}”; remove fewer of the units that meet there."
             )
 
     def kept(self, tensor: str, dim: int) -> np.ndarray | None:
@@ -58,9 +57,14 @@ class Survivors:
         gone = self._gone[columns].any(axis=0)
         return ~gone if gone.any() else None
 
-    def emptied(self) -> list[tuple[str, int]]:
-        """Dimensions of tensors of which no index remains: each group keeps a unit, but units of several meet here."""
-        return [place for place, columns in self._found.columns.items() if self._gone[columns].any(axis=0).all()]
+    def emptied(self) -> list[tuple[str, np.ndarray]]:
+        """Dimensions of tensors, and parts of them, of which no index remains, with the units that meet there.
+
+        Each group keeps a unit, but a dimension may be made of units of several groups, and a slice of some units.
+        """
+        places = [(name, columns) for (name, _), columns in self._found.columns.items()]
+        places.extend(self._found.parts.items())
+        return [(name, columns) for name, columns in places if self._gone[columns].any(axis=0).all()]
 
     def keep(self, axis: Axis) -> np.ndarray:
         """``bool [size]``: which indices of the axis remain."""

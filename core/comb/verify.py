@@ -126,7 +126,7 @@ def _norm_of_survivors(
     gone: list[tuple[Contraction, np.ndarray]],
     env: dict[fx.Node, Any],
 ) -> Tensor:
-    """A layer, RMS or group norm over the indices that stay; removed places hold zeros."""
+    """A norm, or the standardisation of a weight, over the indices that stay; removed places hold zeros."""
     if node.op == "call_module":
         layer: Any = module.get_submodule(str(node.target))
         kind = {nn.LayerNorm: "layer_norm", nn.RMSNorm: "rms_norm"}.get(type(layer), "group_norm")
@@ -134,19 +134,21 @@ def _norm_of_survivors(
         groups, rank = getattr(layer, "num_groups", 0), len(getattr(layer, "normalized_shape", ()))
     else:
         kind, given = name_of(node.target), arguments(node)
-        weight, bias = (
-            env[value] if isinstance(value := given.get(key), fx.Node) else None for key in ("weight", "bias")
-        )
+        weight, bias = (env.get(given.get(key)) for key in ("weight", "bias"))  # type: ignore[arg-type]
         eps, groups = given.get("eps", 1e-5), given.get("groups", 0)
         rank = len(given.get("shape", ()))
     kept = {contraction.dim: torch.from_numpy(np.flatnonzero(keep)).to(x.device) for contraction, keep in gone}
     smaller = x
     for dim, indices in kept.items():
         smaller = smaller.index_select(dim, indices)
+        if kind == "batch_norm":  # its scale and shift are per channel, the statistics over other dimensions
+            continue
         position = 0 if kind == "group_norm" else dim - (x.ndim - rank)
         weight = weight if weight is None else weight.index_select(position, indices)
         bias = bias if bias is None else bias.index_select(position, indices)
-    if kind == "group_norm":
+    if kind == "batch_norm":
+        normed = F.batch_norm(smaller, None, None, weight, bias, training=True, eps=eps)
+    elif kind == "group_norm":
         normed = F.group_norm(smaller, groups, weight, bias, eps)
     elif kind == "rms_norm":
         normed = F.rms_norm(smaller, smaller.shape[-rank:], weight, eps)

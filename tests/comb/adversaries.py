@@ -391,6 +391,48 @@ class Attention(nn.Module):
         return self.head(x.mean(1 if self.batch_first else 0))
 
 
+class SingleSlices(nn.Module):
+    """Gates that are slices of one index, parts that may vanish, a convolution whose weight is standardised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 9, 3, padding=1)
+        self.kernel = nn.Parameter(torch.randn(6, 6, 3, 3) * 0.2)
+        self.gain = nn.Parameter(torch.rand(6) + 0.5)
+        self.spread = nn.Conv2d(6, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        gates, x = x[:, 6:], x[:, :6]
+        weight = F.batch_norm(self.kernel.reshape(1, 6, -1), None, None, self.gain, training=True).reshape_as(
+            self.kernel
+        )
+        for level in range(3):
+            x = F.conv2d(F.relu(x), weight, padding=1) * gates[:, level : level + 1]
+        x = self.spread(x)
+        low, high = x.split([2, 6], 1)
+        return self.head(torch.cat([low.mean((2, 3)), high.amax((2, 3))], 1))
+
+
+class ChannelsInSpace(nn.Module):
+    """Channels that become positions: a convolution, pooling, a shuffle and a resize work along them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Conv2d(3, 8, 4, 4) for _ in range(4))
+        self.over = nn.Conv2d(4, 6, 3, padding=1)
+        self.up = nn.ConvTranspose2d(4, 6, 1)
+        self.free = nn.Conv2d(6, 5, 1)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, c, d = (f(x).permute(0, 2, 3, 1) for f in (self.a, self.b, self.c, self.d))  # N, 4, 4, 8
+        x = self.over(a) + self.up(b) + F.avg_pool2d(F.pad(c, (1, 1, 1, 1)), 3, 1).mean(1, keepdim=True)
+        x = x + F.interpolate(F.pixel_unshuffle(d, 2).mean(1, keepdim=True), size=(4, 8))
+        return self.head(F.relu(self.free(x)).mean((2, 3)))
+
+
 class UnevenReshape(nn.Module):
     """A reshape that cuts channels at places which do not fit."""
 
@@ -434,11 +476,12 @@ ADVERSARIES: dict[str, type[nn.Module]] = {
         *(SharedTwice, TiedWeights, ResidualConcat, Pieces, EinsumAttention, BatchHeads, RelativeBias, OptionA),
         *(Transposed, Gated, ManyOutputs, Shuffles, RawParameters, Norms, LinearAttention, StoredShapes, FrozenPath),
         AllOrNone,
-        *(Attention, UnevenReshape, Mixed),
+        *(Attention, SingleSlices, ChannelsInSpace, UnevenReshape, Mixed),
     )
 }
 
 FROZEN: dict[str, dict[str, str]] = {
+    "ChannelsInSpace": dict.fromkeys("abcd", "a position in space"),
     "AllOrNone": {"a": "all or none"},
     "UnevenReshape": {"a": "reshaped unevenly"},
     "Mixed": {

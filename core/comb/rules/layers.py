@@ -61,6 +61,7 @@ def convolution(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     groups = int(reader.layer(node).groups if node.op == "call_module" else given.get("groups", 1))  # type: ignore[arg-type]
     channel = len(reader.shapes[node]) - (len(_weight_shape(reader, node, given)) - 2) - 1
     weights.freeze_kernel(reader.reason(node, "positions of a kernel"))
+    reader.in_space(node, x, but=(channel,))
     if groups == 1:
         weights.consume("weight", 1, x[channel], reader.reason(node, "read by a convolution"))
         out = weights.produce("weight", 0)
@@ -109,6 +110,7 @@ def transposed_convolution(reader: Reader, node: fx.Node, given: dict[str, Any])
     channel = len(reader.shapes[node]) - (len(shape) - 2) - 1
     reason = reader.reason(node, "read by a transposed convolution")
     weights.freeze_kernel(reader.reason(node, "positions of a kernel"))
+    reader.in_space(node, x, but=(channel,))
     if groups == 1:
         weights.consume("weight", 0, x[channel], reason)
         out = weights.produce("weight", 1)
@@ -152,14 +154,25 @@ def embedding(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     return (*index, width)
 
 
+def _freeze_but_channels(reader: Reader, node: fx.Node, x: Dims) -> None:
+    """What the statistics of each channel are taken over stays whole."""
+    for axis in (*x[:1], *x[2:]):
+        reader.freeze_axis(axis, reader.reason(node, "statistics are taken over it"))
+
+
 _BATCH_NORM = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 _INSTANCE_NORM = ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")
 
 
 @rule("batch_norm", "instance_norm", layers=(*_BATCH_NORM, *_INSTANCE_NORM))
 def batch_norm(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
-    """Every channel has its own statistics, scale and shift."""
+    """Every channel has its own statistics, scale and shift; what the statistics are taken over stays."""
     x, weights = given["x"], _Weights(reader, node, given)
+    if given.get("training") and given.get("running_mean") is None:  # a weight is standardised over what survives
+        for dim in (0, *range(2, len(x))):
+            reader.contract(node, ("args", 0), dim, x[dim], normed=True)
+    else:
+        _freeze_but_channels(reader, node, x)
     for name in ("weight", "bias", "running_mean", "running_var"):
         if weights.has(name):
             weights.consume(name, 0, x[1], reader.reason(node, "a norm per channel"))
@@ -190,6 +203,7 @@ def layer_norm(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 def group_norm(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """Whole groups can go; or the same channels of every group, whose statistics then change."""
     x, weights = given["x"], _Weights(reader, node, given)
+    _freeze_but_channels(reader, node, x)
     groups = int(reader.layer(node).num_groups if node.op == "call_module" else given["groups"])  # type: ignore[arg-type]
     outer, inner = _grouped(reader, x[1], groups, reader.reason(node, f"a norm in {groups} groups"))
     if is_free(inner):
@@ -239,6 +253,7 @@ def _kept(reader: Reader, node: fx.Node, x: Dims, shape: tuple[int, ...]) -> Dim
 def grid_sample(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """Channels pass; positions stay."""
     reader.freeze(given["grid"], reader.reason(node, "positions of a sampling grid"))
+    reader.in_space(node, given["x"], but=(1,))
     result = list(reader.result(node))
     result[0], result[1] = given["x"][0], given["x"][1]
     return tuple(result)

@@ -158,7 +158,7 @@ def split(reader: Reader, node: fx.Node, given: dict[str, Any]) -> tuple[Dims, .
     path = reader.parameter_path(node, "sizes")
     results, start = [], 0
     for position, size in enumerate(sizes):
-        part: Axis = (Factor(size, values[start : start + size]),)
+        part = reader.part(node, values[start : start + size], f"part {position} of a split") if size else plain(0)
         reader.argument(node, (*path, position), part)
         results.append((*x[:dim], part, *x[dim + 1 :]))
         start += size
@@ -236,7 +236,7 @@ def _cut(reader: Reader, node: fx.Node, axis: Axis, item: int | slice, path: tup
         reader.bound(node, (*path, "stop"), values, bounds.stop)
     if len(bounds) == size:
         return [axis]
-    return [(Factor(len(bounds), values[bounds.start : bounds.stop]),)]
+    return [reader.part(node, values[bounds.start : bounds.stop], f"the slice {bounds.start}:{bounds.stop}")]
 
 
 def _gathered(reader: Reader, node: fx.Node, x: Dims, items: list[Any]) -> Dims:
@@ -331,6 +331,7 @@ def pixel_shuffle(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """r² channels become the pixels of one: they go together."""
     x, result = given["x"], list(reader.result(node))
     reason = reader.reason(node, "pixels of one channel")
+    reader.in_space(node, x, but=(1,))
     outer, inner = regroup(list(x[1]), [length(result[1]), length(x[1]) // length(result[1])], reader.variables, reason)
     reader.freeze_axis(inner, reason)
     result[0], result[1] = x[0], outer
@@ -341,6 +342,7 @@ def pixel_shuffle(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
 def pixel_unshuffle(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """One channel becomes r² channels, which go together."""
     x, result = given["x"], list(reader.result(node))
+    reader.in_space(node, x, but=(1,))
     copies = length(result[1]) // length(x[1])
     result[0], result[1] = x[0], (*x[1], Factor(copies))
     return tuple(result)
@@ -365,6 +367,7 @@ def channel_shuffle(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dim
 def im2col(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     """Every channel brings its window along."""
     x, result = given["x"], list(reader.result(node))
+    reader.in_space(node, x, but=(1,))
     window = length(result[1]) // length(x[1])
     result[0], result[1] = x[0], (*x[1], Factor(window))
     return tuple(result)

@@ -20,7 +20,7 @@ def matmul(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     summed = tie_axes(x[-1], y[-2], reader.variables, reason)
     leading = broadcast(reader, [x[:-2], y[:-2]], reason) if len(x) > 2 or len(y) > 2 else ()
     if leading:
-        note_roles(reader, heads=leading[-1], widths=(summed, y[-1]))
+        note_roles(reader, heads=leading, widths=(summed, y[-1]))
     return (*leading, x[-2], y[-1])
 
 
@@ -29,11 +29,12 @@ def _with_vector(reader: Reader, x: Dims, y: Dims, reason: str) -> Dims:
     return (*x[:-1], *(() if len(y) == 1 else (*y[:-2], y[-1])))
 
 
-def note_roles(reader: Reader, *, heads: Axis, widths: tuple[Axis, ...]) -> None:
+def note_roles(reader: Reader, *, heads: Dims, widths: Dims) -> None:
     """In a product of batches (also folded into the examples), remember what are heads and what is width in a head."""
-    if not is_free(heads):
+    heads = tuple(axis for axis in heads if is_free(axis))
+    if not heads:
         return
-    for role, axis in (("heads", heads), *(("head_width", width) for width in widths)):
+    for role, axis in (*(("heads", head) for head in heads), *(("head_width", width) for width in widths)):
         reader.roles[role].extend(factor.variables for factor in axis if factor.variables is not None)
 
 
@@ -58,7 +59,7 @@ def attention(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
         if len(mask) > 2:
             leading = broadcast(reader, [leading, mask[:-2]], reason)
     if leading:
-        note_roles(reader, heads=leading[-1], widths=(width, value[-1]))
+        note_roles(reader, heads=leading, widths=(width, value[-1]))
     reader.contract(node, ("args", 0), len(query) - 1, width)
     if given.get("scale") is None and is_free(width):
         reader.constants.append(Constant(node.name, ("kwargs", "scale"), length(width) ** -0.5, width))
@@ -98,4 +99,8 @@ def _note_einsum_roles(reader: Reader, terms: list[str], right: str, axes: dict[
     summed = [letter for letter in terms[0] if letter in terms[1] and letter not in right]
     own = [letter for letter in terms[1] if letter not in terms[0] and letter in right]
     if shared and len(summed) == 1:
-        note_roles(reader, heads=axes[shared[-1]], widths=tuple(axes[letter] for letter in (*summed, *own[-1:])))
+        note_roles(
+            reader,
+            heads=tuple(axes[letter] for letter in shared),
+            widths=tuple(axes[letter] for letter in (*summed, *own[-1:])),
+        )

@@ -156,7 +156,7 @@ def _repaired(found: "Comb", removal: Removal, order: Mapping[str, np.ndarray]) 
             for unit in units:
                 leaf = int(found.leaves[name][unit])
                 values[leaf], owner[leaf] = order[name][unit], (name, unit)
-        columns = found.columns[empty[0]]
+        columns = empty[0][1]
         best = columns[:, int(np.argmax(values[columns].min(axis=0)))]  # the index with the most important units
         back = {owner[leaf] for leaf in best.tolist() if leaf in owner}
         removal = {name: [unit for unit in units if (name, unit) not in back] for name, units in removal.items()}
