@@ -54,11 +54,13 @@ class _Collector:
         self.parameters = {name for name, _ in model.graph_module.named_parameters(remove_duplicate=False)}
 
     def collect(self) -> Comb:
-        columns = {
-            (name, dim): self.variables.leaves(flat(axis, self.variables))
-            for name, dim, axis in self._in_order()
-            if is_free(axis)
-        }
+        seen: dict[int, np.ndarray] = {}  # a convolution's channels and those of its norm are one axis: read once
+        columns: dict[tuple[str, int], np.ndarray] = {}
+        for tensor, dim, axis in self._in_order():
+            if id(axis) not in seen and is_free(axis):
+                seen[id(axis)] = self.variables.leaves(flat(axis, self.variables))
+            if id(axis) in seen:
+                columns[(tensor, dim)] = seen[id(axis)]
         parts = {what: self.variables.leaves(values) for what, values in self.reader.parts.items()}
         groups, units, used = [], {}, dict[str, int]()
         for where, role, normed, leaves in self._families(columns):
@@ -96,9 +98,12 @@ class _Collector:
         first = np.full((count, 2), -1, dtype=np.int64)  # where it appears first: dimension, index
         where: list[_Where] = [()]
         known: dict[tuple[int, int], int] = {}
+        uniques: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for number, (place, leaves) in enumerate(columns.items()):
-            found, positions = np.unique(leaves, return_index=True)
-            found, positions = found[found > 0], positions[found > 0] % leaves.shape[1]
+            if id(leaves) not in uniques:
+                found, positions = np.unique(leaves, return_index=True)
+                uniques[id(leaves)] = found[found > 0], positions[found > 0] % leaves.shape[1]
+            found, positions = uniques[id(leaves)]
             new = first[found, 0] < 0
             first[found[new]] = np.stack([np.full(new.sum(), number), positions[new]], axis=1)
             for before in np.unique(signature[found]).tolist():
@@ -157,14 +162,18 @@ class _Collector:
         number = np.full(len(self.variables), -1, dtype=np.int64)
         number[leaves] = np.arange(len(leaves))
         members = []
+        numbered: dict[int, np.ndarray] = {}
         for name, dim in where:
-            units = number[columns[(name, dim)]]
-            if ((units >= 0).sum(axis=0) > 1).any():
-                return None
+            column = columns[(name, dim)]
+            if id(column) not in numbered:
+                units = number[column]
+                if len(units) > 1 and ((units >= 0).sum(axis=0) > 1).any():
+                    return None
+                numbered[id(column)] = units.max(axis=0)
             owner = self._owner(name)
             out = 1 if isinstance(owner, _TRANSPOSED) else 0
             creates = name.endswith("weight") and dim == out and isinstance(owner, (nn.Linear, *_OF_CHANNELS[:6]))
-            members.append(Member(name, dim, units.max(axis=0), creates))
+            members.append(Member(name, dim, numbered[id(column)], creates))
         return tuple(members)
 
     def _kind(self, members: tuple[Member, ...], role: str) -> Kind:

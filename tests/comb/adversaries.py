@@ -420,16 +420,18 @@ class ChannelsInSpace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.b, self.c, self.d = (nn.Conv2d(3, 8, 4, 4) for _ in range(4))
+        self.a, self.b, self.c, self.d, self.e = (nn.Conv2d(3, 8, 4, 4) for _ in range(5))
         self.over = nn.Conv2d(4, 6, 3, padding=1)
         self.up = nn.ConvTranspose2d(4, 6, 1)
         self.free = nn.Conv2d(6, 5, 1)
         self.head = nn.Linear(5, 4)
 
     def forward(self, x: Tensor) -> Tensor:
+        x_ = x
         a, b, c, d = (f(x).permute(0, 2, 3, 1) for f in (self.a, self.b, self.c, self.d))  # N, 4, 4, 8
         x = self.over(a) + self.up(b) + F.avg_pool2d(F.pad(c, (1, 1, 1, 1)), 3, 1).mean(1, keepdim=True)
-        x = x + F.interpolate(F.pixel_unshuffle(d, 2).mean(1, keepdim=True), size=(4, 8))
+        e = F.max_pool2d(self.e(x_).flatten(2), 3, 1, 1).mean((1, 2))  # three dimensions: along channels, too
+        x = x + e[:, None, None, None] + F.interpolate(F.pixel_unshuffle(d, 2).mean(1, keepdim=True), size=(4, 8))
         return self.head(F.relu(self.free(x)).mean((2, 3)))
 
 
@@ -481,7 +483,7 @@ ADVERSARIES: dict[str, type[nn.Module]] = {
 }
 
 FROZEN: dict[str, dict[str, str]] = {
-    "ChannelsInSpace": dict.fromkeys("abcd", "a position in space"),
+    "ChannelsInSpace": dict.fromkeys("abcde", "a position in space"),
     "AllOrNone": {"a": "all or none"},
     "UnevenReshape": {"a": "reshaped unevenly"},
     "Mixed": {

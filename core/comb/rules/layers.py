@@ -1,9 +1,11 @@
 """Convolutions, linear layers, norms, pooling: what consumes one channel dimension and creates another."""
 
+import re
 from typing import Any
 
 from torch import fx
 
+from ...models.vocabulary import name_of
 from ..axes import Axis, Factor, is_free, length, plain, regroup, tie_axes
 from ..reader import Dims, Reader, rule
 
@@ -232,17 +234,20 @@ _SPATIAL = """LPPool1d LPPool2d ConstantPad1d ConstantPad2d ConstantPad3d Reflec
 
 @rule(*_POOLING, "interpolate", layers=(*_POOL_LAYERS, *_SPATIAL.split()))
 def spatial(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Any:
-    """Works in space, channel by channel: dimensions whose size it changes stay whole."""
+    """Works in space, channel by channel: the last dimensions (``2d``: two) stay whole."""
+    name = name_of(node.target) if node.op == "call_function" else type(reader.layer(node)).__name__
+    found = re.search(r"([123])d$", name)
+    rank = int(found.group(1)) if found else len(given["x"]) - 2
     shape = reader.shapes[node]
     if not all(isinstance(size, int) for size in shape):
-        return tuple(_kept(reader, node, given["x"], part) for part in shape)
-    return _kept(reader, node, given["x"], shape)
+        return tuple(_kept(reader, node, given["x"], part, rank) for part in shape)
+    return _kept(reader, node, given["x"], shape, rank)
 
 
-def _kept(reader: Reader, node: fx.Node, x: Dims, shape: tuple[int, ...]) -> Dims:
+def _kept(reader: Reader, node: fx.Node, x: Dims, shape: tuple[int, ...], rank: int) -> Dims:
     result = []
     for dim, (axis, size) in enumerate(zip(x, shape, strict=True)):
-        if dim >= min(2, len(shape) - 1):  # behind examples and channels
+        if dim >= len(shape) - rank:
             reader.freeze_axis(axis, reader.reason(node, "a position in space"))
             axis = plain(size)
         result.append(axis)
