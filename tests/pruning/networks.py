@@ -2,9 +2,10 @@
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from core.models.capture import trace
 from core.models.traced import TracedModel
-from torch import nn
 
 
 class Mixed(nn.Module):
