@@ -15,6 +15,7 @@ __all__ = [
     "PlanError",
     "RegistryError",
     "StoreError",
+    "TrainingError",
 ]
 
 
@@ -40,6 +41,10 @@ class DataError(EspalierError):
 
 class PlanError(EspalierError):
     """A plan that is out of range, names unknown layers or asks for the impossible."""
+
+
+class TrainingError(EspalierError):
+    """A training run that cannot go on, such as one whose loss is no longer finite."""
 
 
 class MeasurementError(EspalierError):

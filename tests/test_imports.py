@@ -35,6 +35,8 @@ TORCH_FREE = [
     "core.pruning.allocation",
     "core.pruning.estimate",
     "core.methods",
+    "core.training.settings",
+    "core.training.checkpoints",
     "core.analysis.statistics",
     "core.analysis.weights",
     "core.analysis.evaluation",
@@ -52,8 +54,9 @@ LEVELS = [
     {"models", "data"},
     {"environment"},
     {"comb"},
-    {"pruning", "training"},
+    {"pruning"},
     {"analysis"},
+    {"training"},
     {"methods"},
     {"export"},
     {"store"},
@@ -65,7 +68,6 @@ ALSO = {
     # Specifications name each other's tasks.
     ("data", "models"),
     ("models", "data"),
-    ("training", "pruning"),
     # ONNX Runtime times files: what it times is exported first.
     ("analysis", "export"),
 }

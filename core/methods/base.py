@@ -13,7 +13,25 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["METHODS", "Method", "MethodResult"]
+    from ..training.checkpoints import Checkpoints
+
+__all__ = ["METHODS", "Course", "Method", "MethodResult"]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training method is going to do, known before the run: pages draw it, runs follow it.
+
+    ``stages``: (name, epochs at most) in order. ``sparsity``: planned at the end of each epoch, over all stages.
+    """
+
+    stages: tuple[tuple[str, int], ...]
+    sparsity: tuple[float, ...]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs at most, over all stages."""
+        return sum(epochs for _, epochs in self.stages)
 
 
 @dataclass(frozen=True)
@@ -58,8 +76,19 @@ class Method(ABC):
     title: ClassVar[str]
     provenance: ClassVar[str]
     Settings: ClassVar[type[Settings]]
-    removes: ClassVar[Literal["weights", "units"]] = "weights"
-    """Single weights (zeros in tensors of the same shape), or units of groups (tensors become smaller)."""
+    removes: ClassVar[Literal["weights", "units", "nothing"]] = "weights"
+    """Single weights (zeros in tensors of the same shape), units of groups (tensors become smaller), or nothing."""
+    trains: ClassVar[bool] = False
+    """Whether it trains: it needs data, has a ``course`` and makes use of checkpoints."""
+
+    @classmethod
+    def course(cls, plan: Plan) -> Course | None:
+        """The stages and the planned sparsity of a training method, before the run and without torch; else None.
+
+        Raises:
+            PlanError: when ``plan.method_settings`` are not this method's.
+        """
+        return None
 
     @classmethod
     def check(cls, model: Any, splits: Any, plan: Plan) -> None:
@@ -82,11 +111,15 @@ class Method(ABC):
         *,
         sensitivity: Mapping[str, Any] | None = None,
         progress: Progress = SILENT,
+        checkpoints: "Checkpoints | None" = None,
     ) -> MethodResult:
         """Prune a copy of ``model`` as ``plan`` says. Called by ``prune``, which has checked the plan.
 
+        Methods that train write ``checkpoints`` after every epoch, and continue from one that is there already.
+
         Raises:
             PlanError: when the plan asks for the impossible.
+            TrainingError: when training diverges before there is a result.
             Cancelled: when the person cancelled.
         """
 

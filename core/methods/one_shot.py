@@ -1,7 +1,7 @@
 """One-shot pruning: rank the weights once, remove the least important ones, do not train."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -9,6 +9,9 @@ from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
+
+if TYPE_CHECKING:
+    from ..training.checkpoints import Checkpoints
 
 __all__ = ["OneShot", "OneShotSettings"]
 
@@ -48,6 +51,7 @@ class OneShot(Method):
         *,
         sensitivity: Mapping[str, Any] | None = None,
         progress: Progress = SILENT,
+        checkpoints: "Checkpoints | None" = None,
     ) -> MethodResult:
         """Score → allocate → mask → apply → recalibrate."""
         from ..analysis.recalibration import recalibrate_batchnorm

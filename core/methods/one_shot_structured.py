@@ -15,6 +15,7 @@ from .base import METHODS, Method, MethodResult
 if TYPE_CHECKING:
     from ..comb.groups import Comb
     from ..comb.survivors import Survivors
+    from ..training.checkpoints import Checkpoints
 
 __all__ = ["OneShotStructured", "OneShotStructuredSettings"]
 
@@ -104,6 +105,7 @@ class OneShotStructured(Method):
         *,
         sensitivity: Mapping[str, Any] | None = None,
         progress: Progress = SILENT,
+        checkpoints: "Checkpoints | None" = None,
     ) -> MethodResult:
         """Comb → score → allocate → remove → verify → recalibrate."""
         from ..analysis.recalibration import recalibrate_batchnorm

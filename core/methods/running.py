@@ -1,12 +1,15 @@
 """``prune``: check a plan against a model, then hand both to the plan's method. Importing this needs no torch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError
 from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
 from .base import METHODS, MethodResult
+
+if TYPE_CHECKING:
+    from ..training.checkpoints import Checkpoints
 
 __all__ = ["prune"]
 
@@ -18,6 +21,7 @@ def prune(
     *,
     sensitivity: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
+    checkpoints: "Checkpoints | None" = None,
 ) -> MethodResult:
     """Prune a copy of a model; the model itself is never modified.
 
@@ -26,10 +30,14 @@ def prune(
         splits: data for criteria, recalibration and training methods; ``None`` where the plan needs none.
         plan: what to remove.
         sensitivity: result of ``measure_sensitivity``, for the allocation of that name.
+        checkpoints: where a method that trains keeps its last epoch; one that is there already is continued, and the
+            result is, bit for bit, that of an uninterrupted run.
 
     Raises:
         PlanError: unknown method, criterion, allocation or layer; nothing to prune; an impossible target; weights
             that are not finite; a criterion that needs data when there are none.
+        TrainingError: training diverged before there was a result.
+        StoreError: a checkpoint that is damaged, belongs to another run, or cannot be written.
         Cancelled: when ``progress`` says so.
     """
     if plan.method not in METHODS:
@@ -39,5 +47,10 @@ def prune(
     method.check(model, splits, plan)
     progress.check()
     return method.run(
-        model, splits, plan.changed(method_settings=settings.to_json()), sensitivity=sensitivity, progress=progress
+        model,
+        splits,
+        plan.changed(method_settings=settings.to_json()),
+        sensitivity=sensitivity,
+        progress=progress,
+        checkpoints=checkpoints,
     )
