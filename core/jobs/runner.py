@@ -15,6 +15,7 @@ from .inline import InlineExecutor
 from .kinds import kinds_of, lane_of
 from .lane import JobLane
 from .process import CANCEL_GRACE_S, ProcessExecutor
+from .resuming import resumable
 
 __all__ = ["Runner"]
 
@@ -91,7 +92,7 @@ class Runner:
         """
         if not self._running:
             raise StoreError("The job runner is not running; call start() first.")
-        lane = self._measure if lane_of(kind) == "measure" else self._work
+        lane = self._lane_of(kind)
         job = self._store.create_job(kind, payload, owner=self._owner, session_id=session_id, title=title or "")
         lane.wake()
         return job
@@ -101,6 +102,23 @@ class Runner:
         job = self._store.request_cancel(job_id)
         for lane in (self._work, self._measure):
             lane.executor.cancel(job_id)
+        return job
+
+    def resume(self, job_id: str) -> Job:
+        """Put a job that was stopped back into the queue: the same row, which goes on from its checkpoint.
+
+        Raises:
+            StoreError: when it has no checkpoint, is live or done, or the same work is live already.
+        """
+        if not self._running:
+            raise StoreError("The job runner is not running; call start() first.")
+        job = self._store.get_job(job_id)
+        if not resumable(self.workspace, job):
+            raise StoreError(
+                f"“{job.title}” ({job.state.value}) has no checkpoint to go on from; run it again instead."
+            )
+        job = self._store.requeue_job(job_id, owner=self._owner)
+        self._lane_of(job.kind).wake()
         return job
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
@@ -133,6 +151,9 @@ class Runner:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def _lane_of(self, kind: str) -> JobLane:
+        return self._measure if lane_of(kind) == "measure" else self._work
 
     def _lane(
         self, name: Literal["work", "measure"], patience_s: float, *, alone_beside: JobLane | None = None

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
@@ -20,6 +21,10 @@ MAX_QUEUED = 20
 
 _COLUMNS = [jobs.c[name] for name in Job.model_fields]
 _LIVE = (JobState.QUEUED.value, JobState.RUNNING.value)
+
+
+def _of_session(session_id: str | None) -> ColumnElement[bool]:
+    return jobs.c.session_id.is_(None) if session_id is None else jobs.c.session_id == session_id
 
 
 class JobRows(Rows):
@@ -38,21 +43,10 @@ class JobRows(Rows):
         body = plain(payload)
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         with self._write() as connection:
-            same_session = jobs.c.session_id.is_(None) if session_id is None else jobs.c.session_id == session_id
-            twin = connection.execute(
-                select(jobs.c.id).where(
-                    same_session,
-                    jobs.c.kind == kind,
-                    jobs.c.payload_hash == digest,
-                    jobs.c.state.in_(_LIVE),
-                    jobs.c.cancel_requested.is_(False),
-                )
-            ).scalar()
+            twin = self._twin(connection, session_id, kind, digest)
             if twin is not None:
                 return self._job(connection, twin)
-            waiting = connection.scalars(select(jobs.c.id).where(same_session, jobs.c.state == JobState.QUEUED.value))
-            if len(waiting.all()) >= MAX_QUEUED:
-                raise StoreError(f"{MAX_QUEUED} jobs of this session wait already; cancel some or wait for them.")
+            self._check_room(connection, session_id)
             values = {
                 "id": new_id(),
                 "session_id": session_id,
@@ -96,6 +90,13 @@ class JobRows(Rows):
         with self._read() as connection:
             body = connection.execute(select(job_partials.c.body).where(job_partials.c.job_id == job_id)).scalar()
         return dict(body) if body is not None else None
+
+    def partial_time(self, job_id: str) -> datetime | None:
+        """When the partial result was last written, or None: a cheap question for those who have read it before."""
+        with self._read() as connection:
+            return connection.execute(
+                select(job_partials.c.updated).where(job_partials.c.job_id == job_id)
+            ).scalar_one_or_none()
 
     def put_partial(self, job_id: str, partial: Mapping[str, Any]) -> None:
         """Replace the partial result of a job; ignored when the job was deleted."""
@@ -185,6 +186,30 @@ class JobRows(Rows):
                 )
             return self._job(connection, job_id)
 
+    def requeue_job(self, job_id: str, *, owner: str) -> Job:
+        """Put a job that was stopped back into the queue, as the same row; its partial result stays.
+
+        Raises:
+            StoreError: when the job is live or done, the same work is live already, or too many jobs wait.
+        """
+        with self._write() as connection:
+            job = self._job(connection, job_id)
+            if job.state.live or job.state is JobState.DONE:
+                raise StoreError(f"“{job.title}” is {job.state.value}: there is nothing to resume.")
+            row = connection.execute(select(jobs.c.payload_hash).where(jobs.c.id == job_id)).scalar_one()
+            if self._twin(connection, job.session_id, job.kind, row) is not None:
+                raise StoreError(f"The same work as “{job.title}” waits or runs already; wait for it or cancel it.")
+            self._check_room(connection, job.session_id)
+            values = {"state": JobState.QUEUED.value, "owner": owner, "cancel_requested": False, "message": ""}
+            empty = dict.fromkeys(("error", "traceback", "finished", "started", "eta_s", "heartbeat"))
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values, **empty))
+            return self._job(connection, job_id)
+
+    def unfinished_jobs(self) -> set[str]:
+        """The ids of all jobs that are not done: those that may still go on from a checkpoint."""
+        with self._read() as connection:
+            return set(connection.scalars(select(jobs.c.id).where(jobs.c.state != JobState.DONE.value)))
+
     def recover_jobs(self, *, new_owner: str | None = None) -> list[Job]:
         """After a crash: running jobs of dead processes become interrupted.
 
@@ -218,6 +243,24 @@ class JobRows(Rows):
         with self._write() as connection:
             ended = jobs.c.session_id == session_id, jobs.c.state.not_in(_LIVE)
             return connection.execute(delete(jobs).where(*ended)).rowcount
+
+    @staticmethod
+    def _twin(connection: Connection, session_id: str | None, kind: str, payload_hash: str) -> str | None:
+        """A live job of the same session, kind and payload."""
+        query = select(jobs.c.id).where(
+            _of_session(session_id),
+            jobs.c.kind == kind,
+            jobs.c.payload_hash == payload_hash,
+            jobs.c.state.in_(_LIVE),
+            jobs.c.cancel_requested.is_(False),
+        )
+        return connection.execute(query).scalar()
+
+    @staticmethod
+    def _check_room(connection: Connection, session_id: str | None) -> None:
+        query = select(jobs.c.id).where(_of_session(session_id), jobs.c.state == JobState.QUEUED.value)
+        if len(connection.scalars(query).all()) >= MAX_QUEUED:
+            raise StoreError(f"{MAX_QUEUED} jobs of this session wait already; cancel some or wait for them.")
 
     def _job(self, connection: Connection, job_id: str) -> Job:
         return Job.model_validate(self._row(connection, jobs, job_id, "job"))

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from ..errors import StoreError
 from .artifacts import Artifacts
+from .checkpoint_folders import CheckpointFolders
 from .connection import new_id, now
 from .database import Store
 from .files import file_errors, write_atomically
@@ -40,7 +41,8 @@ def default_folder() -> Path:
 
 
 class Workspace:
-    """An open workspace. Open it with ``Workspace.open``; ``store`` holds rows and ``artifacts`` files.
+    """An open workspace. Open it with ``Workspace.open``; ``store`` holds rows, ``artifacts`` files, and
+    ``checkpoints`` what stopped jobs go on from.
 
     ``notice`` is a sentence for the person when something was repaired while opening, else None.
     """
@@ -49,6 +51,7 @@ class Workspace:
         self.folder = folder
         self.store = store
         self.artifacts = artifacts
+        self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.notice = notice
         self.lock = ServerLock(folder / "server.lock")
 
@@ -94,13 +97,27 @@ class Workspace:
         log.setLevel(logging.INFO)
 
     def collect_garbage(self, *, older_than_s: float = _GRACE_S) -> int:
-        """Delete models, data sets and artifacts that no session uses any more; returns the number of artifacts.
+        """Delete models, data sets, artifacts and checkpoints that nobody uses any more.
 
-        An artifact is in use when any row names it. What is younger than ``older_than_s`` stays.
+        An artifact is in use when any row names it; what is younger than ``older_than_s`` stays. Checkpoints are in use
+        until their job is done or deleted.
+
+        Returns:
+            The number of artifacts and checkpoint folders that were deleted.
         """
         self.store.delete_unused(older_than_s=older_than_s)
         self.artifacts.remove_leftovers()
-        return self.artifacts.remove_all_but(self._used_artifacts(), older_than_s=older_than_s)
+        removed = self.artifacts.remove_all_but(self._used_artifacts(), older_than_s=older_than_s)
+        return removed + self.remove_checkpoints()
+
+    def remove_checkpoints(self) -> int:
+        """Delete the checkpoints of jobs that are done or deleted; returns of how many jobs."""
+        # Folders first: a job that begins in between has its row before it has a folder.
+        folders = self.checkpoints.job_ids()
+        gone = folders - self.store.unfinished_jobs()
+        for job_id in gone:
+            self.checkpoints.remove(job_id)
+        return len(gone)
 
     def _used_artifacts(self) -> set[str]:
         used: set[str] = set()

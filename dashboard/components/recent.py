@@ -75,4 +75,5 @@ def _delete(session: Session) -> None:
             if job.state.live:
                 backend.runner().cancel(job.id)
         backend.store().delete_session(session.id)
+        backend.workspace().remove_checkpoints()
         st.rerun()
