@@ -27,11 +27,6 @@ class CheckpointFolders:
             raise StoreError("A job is named by letters and digits; this name is not one.")
         return self.root / job_id
 
-    def exists(self, job_id: str) -> bool:
-        """Whether the job left something behind."""
-        folder = self.path(job_id)
-        return folder.is_dir() and any(folder.iterdir())
-
     def remove(self, job_id: str) -> None:
         """Delete what the job left behind, if anything."""
         shutil.rmtree(self.path(job_id), ignore_errors=True)

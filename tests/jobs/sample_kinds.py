@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import DataError
 from core.jobs.kinds import JobContext, job_kind
+from core.training.checkpoints import Checkpoints
 
 
 @job_kind("test_count")
@@ -65,16 +66,17 @@ def epochs(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Count epochs as a training does: a checkpoint after each, from which the same job goes on."""
     assert context.job_id is not None
     folder = context.workspace.checkpoints.path(context.job_id)
-    state = folder / "epoch"
-    first = int(state.read_text()) if state.exists() else 0
+    first = Checkpoints(folder).epoch or 0
     n = int(payload["n"])
     for epoch in range(first, n):
         context.progress.check()
         time.sleep(float(payload.get("pause_s", 0.0)))
         if payload.get("fails_at") == epoch and first == 0:
             raise DataError("The loss is not finite.")
-        folder.mkdir(parents=True, exist_ok=True)
-        state.write_text(str(epoch + 1))
+        # Laid out as Checkpoints does, without torch.
+        (folder / "writing").mkdir(parents=True, exist_ok=True)
+        (folder / "writing" / "state.pt").write_bytes(b"")
+        (folder / "writing").rename(folder / f"epoch-{epoch + 1:06d}")
         context.progress.publish({"epochs": list(range(epoch + 1))})
         context.progress.update(epoch + 1, n, f"epoch {epoch + 1}/{n}")
     context.workspace.checkpoints.remove(context.job_id)

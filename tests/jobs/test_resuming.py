@@ -13,7 +13,7 @@ import pytest
 from core.errors import StoreError
 from core.jobs import Runner
 from core.jobs.histories import compact, training_summary
-from core.jobs.resuming import resumable
+from core.jobs.resuming import checkpoint_epoch, resumable
 from core.store import Job, JobState, Workspace
 from tests.jobs.test_runner_process import ROOT, wait_until_warm, worker_pid
 
@@ -39,7 +39,7 @@ class TestResume:
         inline.cancel(job.id)
         stopped = inline.wait(job.id, timeout_s=PATIENCE_S)
         assert stopped.state is JobState.CANCELLED
-        assert resumable(inline.workspace, stopped)
+        assert checkpoint_epoch(inline.workspace, stopped) in (2, 3, 4, 5)
         before = inline.workspace.store.partial(job.id)
         assert before is not None
 
@@ -92,10 +92,10 @@ class TestResume:
         job = inline.submit("test_epochs", {"n": 5, "fails_at": 2}, session_id=session.id)
         inline.wait(job.id, timeout_s=PATIENCE_S)
         assert workspace.collect_garbage() == 0
-        assert workspace.checkpoints.exists(job.id)
+        assert workspace.checkpoints.job_ids() == {job.id}
         workspace.store.delete_session(session.id)
         assert workspace.collect_garbage() == 1
-        assert not workspace.checkpoints.exists(job.id)
+        assert workspace.checkpoints.job_ids() == set()
 
     def test_a_name_never_leaves_the_folder(self, tmp_path: Path) -> None:
         with Workspace.open(tmp_path) as workspace, pytest.raises(StoreError):

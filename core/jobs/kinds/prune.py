@@ -3,21 +3,34 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...pruning.plan import Plan
 from ...store import Variant, Workspace
+from ..histories import KeepsHistory, compact, training_summary
 from . import JobContext, job_kind
+
+if TYPE_CHECKING:
+    from ...training.checkpoints import Checkpoints
+
+__all__ = ["TEACHER", "prune_session"]
+
+TEACHER = "artifact:"
+"""In place of a path, ``teacher_folder`` of a plan may name a model of the workspace: this, and its artifact's id."""
 
 
 @job_kind("prune")
 def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Prune as the plan says, evaluate on select and test, weigh the files.
 
-    Payload: ``plan`` (Plan as JSON), ``name`` (optional label). Result: ``variant_id``, ``notes``. The masks are the
-    zeros of the stored weights.
+    Payload: ``plan`` (Plan as JSON), ``name`` (optional label), ``race`` (optional: runs that are compared with each
+    other carry the same word). Result: ``variant_id``, ``notes``, and for methods that train ``training``, see
+    ``training_summary``. The masks are the zeros of the stored weights.
+
+    A training publishes its history as the partial result, which stays when the job has ended, however it ended; and it
+    writes a checkpoint per epoch, from which the same job goes on when it is resumed.
     """
-    from ...methods import prune
+    from ...methods import METHODS, prune
     from .. import loading
     from ..measuring import measured_variant
 
@@ -28,7 +41,17 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     model = loading.load_model(workspace, dense.artifact)
     splits = loading.load_data(workspace.store.get_dataset(dense.data_id), progress=progress)
     progress.update(0, 0, "Pruning")
-    result = prune(model, splits, plan, sensitivity=_sensitivity(workspace, dense, plan), progress=progress)
+    trains = plan.method in METHODS and METHODS[plan.method].trains
+    result = prune(
+        model,
+        splits,
+        _with_teacher(plan, workspace),
+        sensitivity=_sensitivity(workspace, dense, plan),
+        progress=KeepsHistory(progress),
+        checkpoints=_checkpoints(context) if trains else None,
+    )
+    if trains:
+        progress.publish(compact(result.history))
     progress.update(0, 0, "Evaluating the pruned model")
     measured = measured_variant(result.model, splits, workspace=workspace, progress=progress)
     with tempfile.TemporaryDirectory(prefix="espalier-") as name:
@@ -48,7 +71,37 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
         layers=result.layers,
         **measured,
     )
-    return {"variant_id": variant.id, "notes": list(result.notes)}
+    if context.job_id is not None:
+        workspace.checkpoints.remove(context.job_id)
+    made: dict[str, Any] = {"variant_id": variant.id, "notes": list(result.notes)}
+    return {**made, "training": _summary(result.history)} if trains else made
+
+
+def _checkpoints(context: JobContext) -> "Checkpoints | None":
+    """Where this job keeps what it needs to go on; None for work without a row."""
+    from ...training.checkpoints import Checkpoints
+
+    return None if context.job_id is None else Checkpoints(context.workspace.checkpoints.path(context.job_id))
+
+
+def _with_teacher(plan: Plan, workspace: Workspace) -> Plan:
+    """The plan with the place of a teacher that it names by its artifact: plans stay true when a workspace moves."""
+
+    def placed(value: Any, name: str = "") -> Any:
+        if isinstance(value, Mapping):
+            return {key: placed(item, key) for key, item in value.items()}
+        if name == "teacher_folder" and isinstance(value, str) and value.startswith(TEACHER):
+            return str(workspace.artifacts.path(value.removeprefix(TEACHER)))
+        return value
+
+    return plan.changed(method_settings=placed(plan.method_settings))
+
+
+def _summary(history: Mapping[str, Any]) -> dict[str, Any]:
+    from ...analysis.machine import cpu_name
+    from .. import loading
+
+    return {**training_summary(history), "machine": cpu_name(), "device": loading.device()}
 
 
 def _sensitivity(workspace: Workspace, dense: Variant, plan: Plan) -> Mapping[str, Any] | None:
