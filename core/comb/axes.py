@@ -10,10 +10,24 @@ import numpy as np
 
 from .variables import VarArray, Variables
 
-__all__ = ["MOST", "Axis", "Factor", "flat", "freeze_axis", "is_free", "length", "plain", "regroup", "tie_axes"]
+__all__ = [
+    "FOLDED",
+    "MOST",
+    "Axis",
+    "Factor",
+    "flat",
+    "freeze_axis",
+    "is_free",
+    "length",
+    "plain",
+    "regroup",
+    "tie_axes",
+]
 
 MOST = 1 << 22
 """Longest axis that is ever written out index by index; one that holds the batch is longer, and is kept whole then."""
+
+FOLDED = "it is folded into the examples of a batch"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +66,16 @@ def freeze_axis(axis: Axis, variables: Variables, reason: str) -> None:
             variables.freeze(factor.variables, reason)
 
 
-def flat(axis: Axis, variables: Variables) -> VarArray:
+def flat(axis: Axis, variables: Variables, folded: str = FOLDED) -> VarArray:
     """Variables of every index of the axis, factors merged; zeros for an axis without variables.
 
-    An axis of more than ``MOST`` indices (heads folded into the batch) is frozen instead of written out.
+    An axis of more than ``MOST`` indices (heads folded into the batch) is frozen instead of written out, for the reason
+    ``folded``.
     """
     if len(axis) == 1 and axis[0].variables is not None:
         return axis[0].variables
     if not is_free(axis) or length(axis) > MOST:
-        freeze_axis(axis, variables, "it is folded into the examples of a batch")
+        freeze_axis(axis, variables, folded)
         return np.broadcast_to(np.zeros(1, dtype=np.int64), (length(axis),))
     result: VarArray | None = None
     for factor in axis:
@@ -78,7 +93,7 @@ def regroup(factors: list[Factor], sizes: list[int], variables: Variables, reaso
     """
     for factor in factors:
         if factor.size == 1 and factor.variables is not None:  # the only index of a dimension always stays
-            variables.freeze(factor.variables, "the only channel")
+            variables.freeze(factor.variables, f"the only channel; {reason}")
     remaining = [factor for factor in reversed(factors) if factor.size != 1]
     axes: list[Axis] = []
     for position, size in enumerate(sizes):
@@ -131,7 +146,7 @@ def tie_axes(first: Axis, second: Axis, variables: Variables, reason: str) -> Ax
         return first
     aligned = _aligned(first, second, variables, reason)
     if aligned is None:
-        whole = flat(first, variables), flat(second, variables)
+        whole = flat(first, variables, reason), flat(second, variables, reason)
         variables.tie(*whole, reason)
         return (Factor(len(whole[0]), whole[0]),) if whole[0].any() else plain(len(whole[0]))
     result = []

@@ -1,10 +1,11 @@
 """``comb``: from variables on the tensors of a model to groups of units."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..models.shapes import walk
 from ..models.traced import TracedModel
@@ -22,15 +23,19 @@ _Where = tuple[tuple[str, int], ...]
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS_OF_EMBEDDINGS = (nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 _OF_CHANNELS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+ALL_OR_NONE = "its channels depend on each other: all or none"
 _FACTORS = ("blocks", "channels")  # names of an outer and an inner factor of one dimension
 
 
 def comb(model: TracedModel) -> Comb:
     """Find the groups of a traced model. The model is only read, and must not change while the result is used."""
-    values = walk(model, batch=BATCH)
-    reader = Reader(model, {node: _shape(value) for node, value in values.items()})
+    reader = _reader(model)
     reader.read()
     return _Collector(model, reader).collect()
+
+
+def _reader(model: TracedModel) -> Reader:
+    return Reader(model, {node: _shape(value) for node, value in walk(model, batch=BATCH).items()})
 
 
 def _shape(value: Any) -> Any:
@@ -207,8 +212,29 @@ class _Collector:
             if column is not None and offered[column].any():
                 continue
             values = flat(axis, self.variables)
-            single = "it has a single channel" if len(values) == 1 else "its channels depend on each other: all or none"
+            reason = self.variables.reason(values) or ("it has a single channel" if len(values) == 1 else None)
             kind: Kind = "neurons" if isinstance(layer, nn.Linear) else "channels"
             members = (Member(f"{name}.weight", 0, np.full(len(values), -1, dtype=np.int64), True),)
-            found.append(Group(name, kind, 0, members, frozen_reason=self.variables.reason(values) or single))
+            found.append(Group(name, kind, 0, members, frozen_reason=reason))
+        if any(group.frozen_reason is None for group in found):
+            found = self._explained(found)
         return found
+
+    def _explained(self, frozen: list[Group]) -> list[Group]:
+        """Say which operation made channels depend on each other: a second reading that watches them."""
+        reader = _reader(self.model)
+        watched = {group.members[0].tensor for group in frozen if group.frozen_reason is None}
+        reasons = dict.fromkeys(watched, ALL_OR_NONE)
+
+        def watch(node: fx.Node) -> None:
+            for tensor in sorted(watched):
+                axis = reader.produce(tensor, 0) if reader.tensors[reader.canonical(tensor)][0] is not None else None
+                if axis is not None and len(np.unique(reader.variables.leaves(reader.flat(axis))[0])) == 1:
+                    reasons[tensor] = reader.reason(node, ALL_OR_NONE)
+                    watched.remove(tensor)
+
+        reader.read(watch)
+        return [
+            replace(group, frozen_reason=reasons[group.members[0].tensor]) if group.frozen_reason is None else group
+            for group in frozen
+        ]

@@ -4,9 +4,7 @@ The counts equal those of ``core.analysis.cost`` on the pruned model exactly: th
 surviving indices of the same dimensions.
 """
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,25 +12,16 @@ from torch import fx, nn
 
 from ..models.tracer import BATCH
 from ..models.vocabulary import arguments, name_of
-from .axes import Axis, length
+from .axes import Axis, Factor, length
+from .counting import WHOLE, Counter, Counts
 from .groups import Comb
 from .reader import Dims
 from .survivors import Removal
 
-__all__ = ["Preview", "Previewer", "preview"]
+__all__ = ["Previewer", "preview"]
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _MULTIPLY = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Bilinear, *_TRANSPOSED)
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What would remain: parameters (shared ones once), MACs of one example, and each layer's weight and MACs."""
-
-    parameters: int
-    macs: int
-    weight_shapes: dict[str, tuple[int, ...]]
-    layer_macs: dict[str, int]
 
 
 class Previewer:
@@ -40,63 +29,89 @@ class Previewer:
 
     def __init__(self, found: Comb) -> None:
         self.found = found
-        variables = found.reader.variables
-        free: dict[int, tuple[Any, np.ndarray]] = {}  # factors that can shrink, and what removes their indices
-        self._products = list(_products(found))
-        axes = [axis for _, terms in self._products for product in terms for axis in product]
-        for factor in (factor for axis in axes for factor in axis):
-            if factor.variables is not None and id(factor) not in free:
-                leaves = variables.leaves(factor.variables)
-                if leaves.any():
-                    free[id(factor)] = factor, leaves
-        self._factors = free
-        module = found.model.graph_module
-        self._parameters: list[tuple[str, tuple[int, ...]]] = [
-            (name, tuple(parameter.shape)) for name, parameter in module.named_parameters()
-        ]
-        self._canonical = {name: found.reader.canonical(name) for name, _ in self._parameters}
+        self.starts: dict[str, int] = {}
+        """Number of the first unit of each group, as ``counter`` numbers them."""
+        products = list(_products(found))  # reads tensors that the graph did not: the last variables come up here
+        numbers = np.zeros(len(found.reader.variables), dtype=np.int32)
+        units = 0
+        for group in found.groups:
+            self.starts[group.name] = units + 1
+            numbers[found.leaves[group.name]] = np.arange(units + 1, units + 1 + group.units)
+            units += group.units
+        self.counter = _counter(found, products, _Columns(numbers), units)
         self.dense = self({})
 
-    def __call__(self, removal: Removal) -> Preview:
-        """Count what remains. Unlike ``Survivors`` this does not check the removal."""
-        gone = np.zeros(len(self.found.reader.variables), dtype=bool)
+    def gone(self, removal: Removal) -> np.ndarray:
+        """``bool [units + 1]``: which units go."""
+        gone = np.zeros(self.counter.units + 1, dtype=bool)
         for name, units in removal.items():
-            gone[self.found.leaves[name][np.asarray(units, dtype=np.int64)]] = True
-        counts: dict[int, int] = {}
+            gone[self.starts[name] + np.asarray(units, dtype=np.int64)] = True
+        return gone
 
-        def count(axis: Axis) -> int:
-            total = 1
-            for factor in axis:
-                known = counts.get(id(factor))
-                if known is None:
-                    own = self._factors.get(id(factor))
-                    known = factor.size if own is None else factor.size - int(gone[own[1]].any(axis=0).sum())
-                    known = counts[id(factor)] = known // BATCH if known % BATCH == 0 else known
-                total *= known
-            return total
-
-        layers: dict[str, int] = {}
-        macs = 0
-        for layer, terms in self._products:
-            cost = sum(math.prod(map(count, product)) for product in terms)
-            macs += cost
-            if layer:
-                layers[layer] = layers.get(layer, 0) + cost
-        parameters, shapes = 0, {}
-        for name, shape in self._parameters:
-            kept = []
-            for dim, size in enumerate(shape):
-                columns = self.found.columns.get((self._canonical[name], dim))
-                kept.append(size if columns is None else size - int(gone[columns].any(axis=0).sum()))
-            parameters += math.prod(kept)
-            if name.endswith(".weight"):
-                shapes[name.removesuffix(".weight")] = tuple(kept)
-        return Preview(parameters, macs, shapes, layers)
+    def __call__(self, removal: Removal) -> Counts:
+        """Count what remains. Unlike ``Survivors`` this does not check the removal."""
+        return self.counter.count(self.gone(removal))
 
 
-def preview(found: Comb, removal: Removal) -> Preview:
+def preview(found: Comb, removal: Removal) -> Counts:
     """Count what a removal leaves. For many of them make one ``Previewer``."""
     return Previewer(found)(removal)
+
+
+class _Columns:
+    """The distinct columns of units, each once."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+        self._known: dict[tuple[tuple[int, ...], bytes], int] = {}
+        self.arrays: list[np.ndarray] = []
+
+    def number(self, leaves: np.ndarray) -> int:
+        """The column of an array of variables; ``WHOLE`` where no unit ever goes."""
+        column = self._numbers[leaves]
+        column = np.atleast_2d(column[column.any(axis=1)])
+        if not column.size:
+            return WHOLE
+        key = column.shape, column.tobytes()
+        if key not in self._known:
+            self._known[key] = len(self.arrays)
+            self.arrays.append(column)
+        return self._known[key]
+
+
+def _counter(found: Comb, products: "list[tuple[str, _Terms]]", columns: _Columns, units: int) -> Counter:
+    reader = found.reader
+    factors: dict[int, tuple[int, Factor]] = {}
+    sizes: list[tuple[int, int]] = []
+
+    def number(factor: Factor) -> int:
+        if id(factor) not in factors:
+            factors[id(factor)] = len(sizes), factor
+            if factor.variables is None:
+                sizes.append((factor.size // BATCH if factor.size % BATCH == 0 else factor.size, WHOLE))
+            else:
+                sizes.append((factor.size, columns.number(reader.variables.leaves(factor.variables))))
+        return factors[id(factor)][0]
+
+    counted = tuple(
+        (layer, tuple(tuple(tuple(map(number, axis)) for axis in product) for product in terms))
+        for layer, terms in products
+    )
+    parameters = []
+    for name, parameter in found.model.graph_module.named_parameters():
+        own = [found.columns.get((reader.canonical(name), dim)) for dim in range(parameter.ndim)]
+        dims = zip(parameter.shape, own, strict=True)
+        parameters.append((name, tuple((size, WHOLE if c is None else columns.number(c)) for size, c in dims)))
+    places = [(tensor, columns.number(leaves)) for (tensor, _), leaves in found.columns.items()]
+    places += [(what, columns.number(leaves)) for what, leaves in found.parts.items()]
+    return Counter(
+        units=units,
+        columns=tuple(columns.arrays),
+        factors=tuple(sizes),
+        products=counted,
+        parameters=tuple(parameters),
+        places=tuple((what, column) for what, column in places if column != WHOLE),
+    )
 
 
 _Terms = list[list[Axis]]

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from ..models.traced import TracedModel
 from ..models.vocabulary import FUNCTIONS, arguments, name_of
-from .axes import Axis, Factor, flat, freeze_axis, is_free, length, plain, tie_axes
+from .axes import FOLDED, MOST, Axis, Factor, flat, freeze_axis, is_free, length, plain, tie_axes
 from .variables import VarArray, Variables
 
 __all__ = ["LAYER_RULES", "RULES", "Constant", "Contraction", "Dims", "Reader", "Rewrite", "rule"]
@@ -103,6 +103,7 @@ class Reader:
         self.shapes = shapes
         self.variables = Variables()
         self.values: dict[fx.Node, Any] = {}
+        self._node: fx.Node | None = None  # the one that is being read
         self.rewrites: list[Rewrite] = []
         self.constants: list[Constant] = []
         self.contractions: list[Contraction] = []
@@ -113,10 +114,16 @@ class Reader:
         self._canonical, self._shapes = _tensor_names(model.graph_module)
         self.tensors: dict[str, list[Axis | None]] = {name: [None] * len(s) for name, s in self._shapes.items()}
 
-    def read(self) -> None:
-        """Apply the rule of every node; what no rule knows is frozen with a reason that names it."""
+    def read(self, after: Callable[[fx.Node], None] | None = None) -> None:
+        """Apply the rule of every node; what no rule knows is frozen with a reason that names it.
+
+        ``after`` is called when a node has been read.
+        """
         for node in self.model.graph_module.graph.nodes:
+            self._node = node
             self.values[node] = self._value(node)
+            if after is not None:
+                after(node)
 
     def _value(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
@@ -277,11 +284,14 @@ class Reader:
 
     def flat(self, axis: Axis) -> VarArray:
         """Variables of every index of an axis."""
-        return flat(axis, self.variables)
+        called = self._node is not None and self._node.op.startswith("call") and length(axis) > MOST
+        return flat(axis, self.variables, self.reason(self._node, FOLDED) if called and self._node else FOLDED)
 
     def reason(self, node: fx.Node, what: str) -> str:
-        """A reason that names the layer and the line."""
-        return f"{what}{_at(node)}"
+        """A reason that names the operation, the layer and the line."""
+        if node.op != "call_module":
+            return f"{what} (“{name_of(node.target)}”{_at(node)})"
+        return f"{what} (“{type(self.layer(node)).__name__}” {node.target}{_source(node)})"
 
 
 def _written(node: fx.Node, path: tuple[Any, ...]) -> Any:
@@ -293,8 +303,12 @@ def _written(node: fx.Node, path: tuple[Any, ...]) -> Any:
 
 
 def _at(node: fx.Node) -> str:
+    return _source(node) or f" at node “{node.name}”"
+
+
+def _source(node: fx.Node) -> str:
     source = node.meta.get("source", "")
-    return f" at {source}" if source else f" at node “{node.name}”"
+    return f" at {source}" if source else ""
 
 
 def _tensor_names(module: nn.Module) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:

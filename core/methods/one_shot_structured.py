@@ -7,18 +7,23 @@ from pydantic import Field
 
 from ..errors import PlanError
 from ..progress import SILENT, Progress
+from ..pruning.criteria.base import CalibrationContext
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from ..pruning.groups.budget import Limits, Removal
+from ..pruning.groups.choosing import choose_units, per_cost, resolved
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
 
 if TYPE_CHECKING:
     from ..comb.groups import Comb
+    from ..comb.sheet import GroupSheet
     from ..comb.survivors import Survivors
     from ..training.checkpoints import Checkpoints
 
-__all__ = ["OneShotStructured", "OneShotStructuredSettings"]
+__all__ = ["OneShotStructured", "OneShotStructuredSettings", "planned_removal"]
 
+_STAND_IN = "magnitude"
 _Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
 _Criterion = Literal[("plan", *GROUP_CRITERIA)]  # type: ignore[valid-type]
 _Allocation = Literal[("plan", *GROUP_ALLOCATIONS)]  # type: ignore[valid-type]
@@ -84,7 +89,7 @@ class OneShotStructured(Method):
                 weights that are not finite.
         """
         from ..comb.combing import comb
-        from ..pruning.groups.choosing import resolved
+        from ..comb.summary import summarise
 
         settings = OneShotStructuredSettings.parse(plan.method_settings)
         criterion, _ = _names(settings, plan)
@@ -94,7 +99,7 @@ class OneShotStructured(Method):
         if not found.groups:
             reason = f" (“{found.frozen[0].name}”: {found.frozen[0].frozen_reason})" if found.frozen else ""
             raise PlanError(f"There is nothing to prune in this model: it has no group that can shrink{reason}.")
-        resolved(found, plan.overrides, plan.protected)
+        resolved(summarise(found), plan.overrides, plan.protected)
 
     @classmethod
     def run(
@@ -110,39 +115,21 @@ class OneShotStructured(Method):
         """Comb → score → allocate → remove → verify → recalibrate."""
         from ..analysis.recalibration import recalibrate_batchnorm
         from ..comb.combing import comb
-        from ..comb.preview import Previewer
         from ..comb.record import recorded_removal
+        from ..comb.summary import summarise
         from ..comb.survivors import Survivors
         from ..comb.verify import verify
-        from ..pruning.criteria import CalibrationContext
         from ..pruning.groups.base import score_groups
-        from ..pruning.groups.budget import Limits
-        from ..pruning.groups.choosing import choose_units, per_cost
 
         settings = OneShotStructuredSettings.parse(plan.method_settings)
         criterion, allocation = _names(settings, plan)
         found = comb(model)
-        count = Previewer(found)
         context = CalibrationContext(
             splits=splits, images=settings.calibration_images, seed=plan.seed, progress=progress
         )
-        scores = score_groups(criterion, found, context)
-        if settings.per_cost != "none":
-            scores = per_cost(found, scores, count, settings.per_cost)
+        sheet = summarise(found, {criterion: score_groups(criterion, found, context)})
         progress.check()
-        removal = choose_units(
-            found,
-            scores,
-            plan.sparsity,
-            criterion=criterion,
-            allocation=allocation,
-            budget=settings.budget,
-            limits=Limits(settings.round_to, settings.min_keep),
-            count=count,
-            overrides=plan.overrides,
-            protected=plan.protected,
-            kinds=settings.kinds,
-        )
+        removal, _ = planned_removal(sheet, plan)
         if not any(removal.values()):
             survivors = Survivors(found, {})
             notes = ["Nothing is removed: the result is the dense model, bit for bit."]
@@ -153,10 +140,10 @@ class OneShotStructured(Method):
         proof = verify(found, removal, pruned, _images(model, plan.seed))
         if not proof.passed:  # never hand out a wrong network
             raise PlanError(f"{proof.sentence} Nothing was stored; please report this model.")
-        left = count(removal)
+        left = sheet.counts(removal)
         notes = [
-            f"{1 - left.parameters / count.dense.parameters:.1%} of the parameters and "
-            f"{1 - left.macs / max(1, count.dense.macs):.1%} of the MACs were removed from "
+            f"{1 - left.parameters / sheet.dense.parameters:.1%} of the parameters and "
+            f"{1 - left.macs / max(1, sheet.dense.macs):.1%} of the MACs were removed from "
             f"{sum(bool(units) for units in removal.values())} of {len(found.groups)} groups.",
             proof.sentence,
         ]
@@ -171,6 +158,45 @@ class OneShotStructured(Method):
         return MethodResult(
             pruned, _masks(found, survivors), _rows(found, survivors), tuple(filter(None, notes)), history
         )
+
+
+def planned_removal(sheet: "GroupSheet", plan: Plan) -> tuple[Removal, str | None]:
+    """The units that this method will remove: on a sheet with the criterion's scores, exactly those.
+
+    Needs no torch, so that a page shows what a plan does while it is edited. A criterion that looks at data has no
+    scores on a model's stored sheet; magnitude stands in for it then, and the sentence that comes second says so.
+
+    Raises:
+        PlanError: unknown names, an impossible target (says the most that is possible), or weights without scores.
+    """
+    settings = OneShotStructuredSettings.parse(plan.method_settings)
+    criterion, allocation = _names(settings, plan)
+    used, note = criterion, None
+    if criterion == "random" and criterion not in sheet.scores:
+        scores = GROUP_CRITERIA["random"].score(sheet, CalibrationContext(seed=plan.seed))  # type: ignore[arg-type]
+    elif criterion in sheet.scores or _STAND_IN in sheet.scores:
+        used = criterion if criterion in sheet.scores else _STAND_IN
+        scores = dict(sheet.scores[used])
+        if used != criterion:
+            title, other = GROUP_CRITERIA[criterion].title, GROUP_CRITERIA[used].title
+            note = f"{title} looks at data when the plan runs; until then {other} stands in for it."
+    else:
+        raise PlanError("This model's weights cannot be ranked: they are not finite. Load a sound checkpoint.")
+    if settings.per_cost != "none":
+        scores = per_cost(sheet, scores, settings.per_cost)
+    removal = choose_units(
+        sheet,
+        scores,
+        plan.sparsity,
+        criterion=used,
+        allocation=allocation,
+        budget=settings.budget,
+        limits=Limits(settings.round_to, settings.min_keep),
+        overrides=plan.overrides,
+        protected=plan.protected,
+        kinds=settings.kinds,
+    )
+    return removal, note
 
 
 def _names(settings: OneShotStructuredSettings, plan: Plan) -> tuple[str, str]:

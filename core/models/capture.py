@@ -251,9 +251,8 @@ def _where(error: BaseException) -> str:
     found, traceback = "", error.__traceback__
     while traceback is not None:
         line = source_line(traceback.tb_frame)
-        name = traceback.tb_frame.f_code.co_filename
-        if line and line.startswith(f"{name}:"):
-            found = f"{name}:{traceback.tb_lineno}"
+        if line and line != source_line(traceback.tb_frame.f_back):  # the frame's own line, not its caller's
+            found = f"{line.rpartition(':')[0]}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
 

@@ -4,6 +4,8 @@ Sizes that follow the batch are recognised by a prime factor, constants are kept
 new values: a tensor that was written stands for the new value from then on, and so does what it is a view of.
 """
 
+import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +23,9 @@ __all__ = ["BATCH", "Recorder", "Untraceable", "leaves", "map_leaves", "source_l
 BATCH = 1_000_003
 """The batch size during capture: a prime far above any channel or token count."""
 
-_TORCH_FOLDER = str(Path(torch.__file__).parent)
-_OWN_FOLDER = str(Path(__file__).parent)
+_TORCH_FOLDER = f"{Path(torch.__file__).parent}{os.sep}"
+_OWN_FOLDER = Path(__file__).parent
+_OWN_CODE = tuple(str(path) for path in _OWN_FOLDER.rglob("*.py") if path.name != "cifar_resnet.py")
 
 
 class Untraceable(ModelError):  # noqa: N818 - what it says of the model
@@ -48,13 +51,20 @@ class _Traced:
 
 
 def source_line(frame: FrameType | None) -> str:
-    """``file:line`` of the innermost frame outside torch and this package ("" when there is none)."""
+    """``file:line`` of the innermost frame outside torch and the tracing ("" when there is none)."""
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith((_TORCH_FOLDER, _OWN_FOLDER)) and not name.startswith("<"):
-            return f"{name}:{frame.f_lineno}"
+        if not name.startswith((_TORCH_FOLDER, "<")) and name not in _OWN_CODE:
+            return f"{_known_as(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+@functools.cache
+def _known_as(file: str) -> str:
+    """A file as it is imported ("torchvision/models/resnet.py"): its folder means nothing to other people."""
+    roots = [root for root in (os.path.abspath(entry) for entry in sys.path) if file.startswith(root + os.sep)]
+    return os.path.relpath(file, max(roots, key=len)) if roots else os.path.basename(file)
 
 
 def leaves(value: Any) -> Iterator[Any]:

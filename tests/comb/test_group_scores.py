@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.comb.combing import comb
-from core.comb.preview import Previewer
+from core.comb.summary import summarise
 from core.comb.survivors import Survivors
 from core.errors import PlanError
 from core.models.cifar_resnet import CifarResNet
@@ -36,7 +36,7 @@ def _known(name):
     if name not in _KNOWN:
         model = _MODELS[name]()
         found = comb(model)
-        _KNOWN[name] = found, CalibrationContext(splits=random_splits(model), images=16, batch_size=8), Previewer(found)
+        _KNOWN[name] = found, CalibrationContext(splits=random_splits(model), images=16, batch_size=8), summarise(found)
     return _KNOWN[name]
 
 
@@ -150,16 +150,16 @@ def test_budget_in_channels_is_met_within_one_step(scores, target, allocation, r
 @pytest.mark.parametrize("budget", ["parameters", "macs", "channels"])
 @pytest.mark.parametrize("allocation", list(GROUP_ALLOCATIONS))
 def test_budgets_on_a_model(budget: str, allocation: str) -> None:
-    found, context, count = _known("resnet20")
+    found, context, sheet = _known("resnet20")
     scores = score_groups("magnitude", found, context)
     removal = choose_units(
-        found, scores, 0.4, criterion="magnitude", allocation=allocation, budget=budget, limits=Limits(4, 0.1),
-        count=count, overrides={"layer2.0.conv1": 0.5}, protected=("conv1",), kinds=("channels",),
+        sheet, scores, 0.4, criterion="magnitude", allocation=allocation, budget=budget, limits=Limits(4, 0.1),
+        overrides={"layer2.0.conv1": 0.5}, protected=("conv1",), kinds=("channels",),
     )  # fmt: skip
-    left = count(removal)
+    left = sheet.counts(removal)
     saved = {
-        "parameters": 1 - left.parameters / count.dense.parameters,
-        "macs": 1 - left.macs / count.dense.macs,
+        "parameters": 1 - left.parameters / sheet.dense.parameters,
+        "macs": 1 - left.macs / sheet.dense.macs,
         "channels": sum(map(len, removal.values())) / sum(group.units for group in found.groups),
     }[budget]
     assert abs(saved - 0.4) < 0.04
@@ -171,19 +171,18 @@ def test_budgets_on_a_model(budget: str, allocation: str) -> None:
 def test_where_groups_meet_a_dimension_is_never_emptied() -> None:
     for kind in (Transposed, Shuffles):
         found = comb(traced(kind()))
-        count = Previewer(found)
         scores = score_groups("random", found, CalibrationContext(seed=3))
         removal = choose_units(
-            found, scores, 0.55, criterion="random", allocation="uniform", budget="channels", limits=Limits(1, 0.0),
-            count=count, overrides={}, protected=(), kinds=("channels",),
+            summarise(found), scores, 0.55, criterion="random", allocation="uniform", budget="channels",
+            limits=Limits(1, 0.0), overrides={}, protected=(), kinds=("channels",),
         )  # fmt: skip
         assert not Survivors(found, removal).emptied()
 
 
 def test_scores_per_cost_prefer_expensive_units() -> None:
-    found, context, count = _known("resnet20")
+    found, context, sheet = _known("resnet20")
     scores = score_groups("magnitude", found, context)
-    by_macs = per_cost(found, scores, count, "macs")
+    by_macs = per_cost(sheet, scores, "macs")
     ratio = {group.name: (scores[group.name] / by_macs[group.name]).mean() for group in found.groups}
     assert ratio["layer1.0.conv1"] > ratio["layer3.2.conv1"]  # early layers work on more pixels
 
@@ -198,11 +197,11 @@ def test_scores_per_cost_prefer_expensive_units() -> None:
     ],
 )
 def test_impossible_choices_say_what_to_do(overrides, protected, round_to, message) -> None:
-    found, context, count = _known("resnet20")
+    found, context, sheet = _known("resnet20")
     with pytest.raises(PlanError, match=message):
         choose_units(
-            found, score_groups("magnitude", found, context), 0.4, criterion="magnitude", allocation="uniform",
-            budget="parameters", limits=Limits(round_to, 0.1), count=count, overrides=overrides, protected=protected,
+            sheet, score_groups("magnitude", found, context), 0.4, criterion="magnitude", allocation="uniform",
+            budget="parameters", limits=Limits(round_to, 0.1), overrides=overrides, protected=protected,
             kinds=("channels",),
         )  # fmt: skip
 

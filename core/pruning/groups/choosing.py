@@ -1,18 +1,15 @@
-"""From a plan and the groups of a model to the units that go."""
+"""From a plan and the groups of a model to the units that go. Knows no torch: pages choose as methods do."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
+from ...comb.sheet import GroupSheet, SheetGroup
 from ...errors import PlanError
 from .allocation import GROUP_ALLOCATIONS, GroupScores
 from .base import GROUP_CRITERIA, Scores
 from .budget import Candidate, Limits, Removal, allowed, choose
-
-if TYPE_CHECKING:
-    from ...comb.groups import Comb, Group
-    from ...comb.preview import Preview
 
 __all__ = ["Budget", "choose_units", "groups_of_layers", "per_cost", "resolved"]
 
@@ -20,7 +17,7 @@ Budget = Literal["parameters", "macs", "channels"]
 
 
 def resolved(
-    found: "Comb", overrides: Mapping[str, float], protected: Sequence[str]
+    sheet: GroupSheet, overrides: Mapping[str, float], protected: Sequence[str]
 ) -> tuple[dict[str, float], set[str]]:
     """Overrides and protections by group, whether the plan names groups or layers.
 
@@ -32,9 +29,9 @@ def resolved(
     """
     ratios: dict[str, float] = {}
     for name, ratio in overrides.items():
-        groups = groups_of_layers(found, name)
+        groups = groups_of_layers(sheet, name)
         if not groups and ratio > 0:
-            frozen = next((group.frozen_reason for group in found.frozen if group.name == name), None)
+            frozen = next((group.reason for group in sheet.frozen if group.name == name), None)
             raise PlanError(f"“{name}” cannot be given a sparsity of {ratio:g}: {frozen or 'it belongs to no group'}.")
         for group in groups:
             if ratios.setdefault(group.name, ratio) != ratio:
@@ -42,11 +39,11 @@ def resolved(
                     f"“{name}” shrinks together with “{group.name}”, but the plan gives them sparsities {ratio:g} and "
                     f"{ratios[group.name]:g}: give both the same."
                 )
-    held = {group.name for name in protected for group in groups_of_layers(found, name)}
+    held = {group.name for name in protected for group in groups_of_layers(sheet, name)}
     return {name: ratio for name, ratio in ratios.items() if name not in held}, held
 
 
-def groups_of_layers(found: "Comb", name: str) -> "tuple[Group, ...]":
+def groups_of_layers(sheet: GroupSheet, name: str) -> tuple[SheetGroup, ...]:
     """The groups over the outputs of the layer of this name, none for a frozen layer; or the group of this name.
 
     Many groups have the name of a layer: ``group:NAME`` means the one group.
@@ -54,33 +51,24 @@ def groups_of_layers(found: "Comb", name: str) -> "tuple[Group, ...]":
     Raises:
         PlanError: when the model has neither.
     """
-    layers = _layers(found)
-    own = tuple(group for group in found.groups if group.name == name.removeprefix("group:") and name not in layers)
+    layers = {*sheet.prunable, *(layer for group in sheet.groups for layer in group.layers)}
+    own = tuple(group for group in sheet.groups if group.name == name.removeprefix("group:") and name not in layers)
     if own:
         return own
     if name not in layers:
-        known = ", ".join(group.name for group in found.groups[:5]) or "none"
+        known = ", ".join(group.name for group in sheet.groups[:5]) or "none"
         raise PlanError(f"The model has no group or layer named “{name}”; its groups are {known}, ….")
-    return found.group_of(name)
+    return sheet.groups_of(name)
 
 
-def _layers(found: "Comb") -> set[str]:
-    return set(found.model.prunable()) | {layer for group in found.groups for layer in group.layers}
-
-
-def per_cost(found: "Comb", scores: Scores, count: "Callable[[Removal], Preview]", unit: Budget) -> Scores:
+def per_cost(sheet: GroupSheet, scores: Scores, unit: Literal["parameters", "macs"]) -> Scores:
     """Scores divided by what removing one unit of the group saves, in parameters or MACs of the dense model."""
-    dense = count({})
-    result = {}
-    for group in found.groups:
-        less = count({group.name: [0]})
-        saving = dense.macs - less.macs if unit == "macs" else dense.parameters - less.parameters
-        result[group.name] = scores[group.name] / max(1, saving)
-    return result
+    savings = {g.name: g.unit_macs if unit == "macs" else g.unit_parameters for g in sheet.groups}
+    return {name: scores[name] / max(1, saving) for name, saving in savings.items()}
 
 
 def choose_units(
-    found: "Comb",
+    sheet: GroupSheet,
     scores: Scores,
     target: float,
     *,
@@ -88,7 +76,6 @@ def choose_units(
     allocation: str,
     budget: Budget,
     limits: Limits,
-    count: "Callable[[Removal], Preview]",
     overrides: Mapping[str, float],
     protected: Sequence[str],
     kinds: Sequence[str],
@@ -100,33 +87,33 @@ def choose_units(
     """
     if allocation not in GROUP_ALLOCATIONS:
         raise PlanError(f"Unknown allocation for groups “{allocation}”; known: {', '.join(GROUP_ALLOCATIONS)}.")
-    ratios, held = resolved(found, overrides, protected)
+    ratios, held = resolved(sheet, overrides, protected)
     open_groups = [
-        group for group in found.groups if group.name in ratios or (group.name not in held and group.kind in kinds)
+        group for group in sheet.groups if group.name in ratios or (group.name not in held and group.kind in kinds)
     ]
     order = GROUP_ALLOCATIONS[allocation].order(
         [
             GroupScores(
-                group.name, (group.kind, len(group.members)), scores[group.name], GROUP_CRITERIA[criterion].comparable
+                group.name, (group.kind, group.members), scores[group.name], GROUP_CRITERIA[criterion].comparable
             )
             for group in open_groups
         ]
     )
     candidates = [
-        Candidate(group.name, order[group.name], _width(group), rounded=group.kind != "heads") for group in open_groups
+        Candidate(group.name, order[group.name], group.width, rounded=group.kind != "heads") for group in open_groups
     ]
     fixed = {c.name: _nearest(c, ratios[c.name], limits) for c in candidates if c.name in ratios}
-    total = sum(group.units for group in found.groups)
-    dense = count({})
+    total = sum(group.units for group in sheet.groups)
+    dense = sheet.dense
 
     def saved(removal: Removal) -> float:
         if budget == "channels":
             return sum(map(len, removal.values())) / max(1, total)
-        left = count(removal)
+        left = sheet.counts(removal)
         return 1 - left.macs / max(1, dense.macs) if budget == "macs" else 1 - left.parameters / dense.parameters
 
     return choose(
-        candidates, saved, target, limits=limits, fixed=fixed, repair=lambda removal: _repaired(found, removal, order)
+        candidates, saved, target, limits=limits, fixed=fixed, repair=lambda removal: _repaired(sheet, removal, order)
     )
 
 
@@ -136,27 +123,14 @@ def _nearest(candidate: Candidate, ratio: float, limits: Limits) -> int:
     return min(allowed(candidate, Limits(limits.round_to, 0.0)), key=lambda units: abs(units - wanted))
 
 
-def _width(group: "Group") -> int:
-    """Output channels of the layers that make it which one unit stands for."""
-    members = [member for member in group.members if member.creates] or list(group.members)
-    return max(1, *(int((member.unit_of_index >= 0).sum()) // group.units for member in members))
-
-
-def _repaired(found: "Comb", removal: Removal, order: Mapping[str, np.ndarray]) -> Removal:
+def _repaired(sheet: GroupSheet, removal: Removal, order: Mapping[str, np.ndarray]) -> Removal:
     """Put units back where units of several groups meet in one dimension and would leave nothing of it."""
-    from ...comb.survivors import Survivors
-
-    while True:
-        empty = Survivors(found, removal, check=False).emptied()
-        if not empty:
-            return removal
-        values = np.full(len(found.reader.variables), np.inf)
-        owner: dict[int, tuple[str, int]] = {}
+    while empty := sheet.emptied(removal):
+        values = np.full(sheet.counter.units + 1, np.inf)
         for name, units in removal.items():
-            for unit in units:
-                leaf = int(found.leaves[name][unit])
-                values[leaf], owner[leaf] = order[name][unit], (name, unit)
+            values[sheet.gone({name: units})] = order[name][np.sort(units)]
         columns = empty[0][1]
         best = columns[:, int(np.argmax(values[columns].min(axis=0)))]  # the index with the most important units
-        back = {owner[leaf] for leaf in best.tolist() if leaf in owner}
+        back = {sheet.owner(unit) for unit in best.tolist() if np.isfinite(values[unit])}
         removal = {name: [unit for unit in units if (name, unit) not in back] for name, units in removal.items()}
+    return removal
