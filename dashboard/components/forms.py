@@ -1,26 +1,38 @@
 """A form drawn from a settings type: a new method, criterion or exporter needs no page code.
 
-Titles, descriptions and limits come from pydantic's ``Field``; what is drawn follows from the annotation:
-``bool`` → toggle, ``int``/``float`` → number, ``Literal``/``Enum`` → menu, tuple or list of numbers → text,
-``X | None`` → the same with an empty state. Every value is validated by the type itself, never by the widget.
+Titles, descriptions and limits come from pydantic's ``Field``. A field that is itself a settings type becomes a titled
+section, folded; fields marked ``json_schema_extra={"advanced": True}`` stand in a fold of their own at the end. Every
+value is validated by the type itself, never by the widget, and what is wrong is said in one sentence at its field.
 """
 
-import enum
-import types
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import streamlit as st
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from core.errors import EspalierError
 from core.settings import Settings
 
-from .format import escape
+from .form_fields import field_default, field_label, nested_type, widget, without_none
+from .format import escape, plain, short
 
-__all__ = ["settings_form"]
+__all__ = ["problem_sentence", "settings_form"]
 
 S = TypeVar("S", bound=Settings)
+_Path = tuple[str, ...]
+_Choices = Mapping[str, Collection[str] | Mapping[str, str]]
+
+
+@dataclass
+class _Form:
+    """What the drawing functions share: where to write problems, and what the caller asked for."""
+
+    choices: _Choices
+    on_change: Callable[[], None] | None
+    slots: dict[_Path, Any] = field(default_factory=dict)
+    fields: dict[_Path, tuple[str, FieldInfo]] = field(default_factory=dict)
 
 
 def settings_form(
@@ -29,100 +41,125 @@ def settings_form(
     key: str,
     value: S | None = None,
     exclude: Collection[str] = (),
-    choices: Mapping[str, Collection[str]] | None = None,
+    choices: _Choices | None = None,
     on_change: Callable[[], None] | None = None,
 ) -> S | None:
     """Draw widgets for the fields of ``kind`` and return validated settings; None, and the reason, when not valid.
 
-    ``exclude``: fields to leave at ``value``. ``choices``: for fields of plain text, the names to choose among (members
-    of a registry).
+    ``exclude``: fields to leave at ``value``. ``choices``: for fields of plain text, here or in a section, the names to
+    choose among (members of a registry), or value → label.
     """
-    start = value or kind.model_construct()
+    form = _Form(choices or {}, on_change)
+    entered = _draw(kind, value, (), form, key=key, exclude=exclude)
+    rest = st.empty()
+    try:
+        return kind.model_validate(entered)
+    except ValidationError as report:
+        left = []
+        for item in report.errors(include_url=False):
+            path = _known_path(item["loc"], form)
+            sentence = problem_sentence(item, form.fields.get(path))
+            if path in form.slots:
+                form.slots[path].error(escape(sentence, markdown=True))
+            else:
+                left.append(sentence)
+        if left:
+            rest.error(escape(" ".join(left), markdown=True))
+        return None
+
+
+def problem_sentence(item: Mapping[str, Any], known: tuple[str, FieldInfo] | None = None) -> str:
+    """One sentence from one entry of pydantic's report: what must hold, and what came."""
+    label = field_label(*known) if known else ""
+    rules = item.get("ctx") or {}
+    came = item.get("input")
+    match item["type"]:
+        case "greater_than_equal":
+            words = f"must be at least {rules['ge']:g}"
+        case "greater_than":
+            words = f"must be above {rules['gt']:g}"
+        case "less_than_equal":
+            words = f"must be at most {rules['le']:g}"
+        case "less_than":
+            words = f"must be below {rules['lt']:g}"
+        case "missing" | "int_type" | "float_type" if came is None or item["type"] == "missing":
+            return f"{label or 'A field'} needs a value."
+        case "int_parsing" | "int_type" | "int_from_float":
+            words = "must be a whole number"
+        case "float_parsing" | "float_type":
+            words = "must be a number"
+        case "value_error":
+            return _sentence(str(rules.get("error", item["msg"])))
+        case _:
+            words = f"does not fit: {item['msg'][:1].lower()}{item['msg'][1:]}"
+    shown = f"{came:g}" if isinstance(came, float) else short(plain(came), 40)
+    return f"{label or 'This'} {words}; {shown} came."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _known_path(place: tuple[int | str, ...], form: _Form) -> _Path:
+    """The field that a problem belongs to; for one element of a tuple that is the tuple."""
+    path = tuple(str(part) for part in place)
+    while path and path not in form.slots:
+        path = path[:-1]
+    return path
+
+
+def _draw(
+    kind: type[Settings], value: Any, path: _Path, form: _Form, *, key: str, exclude: Collection[str] = ()
+) -> dict[str, Any]:
+    """The fields of one type, in its order: plain ones, the advanced ones in a fold, then the sections."""
     entered: dict[str, Any] = {}
-    for name, field in kind.model_fields.items():
-        current = getattr(start, name, None if field.is_required() else field.get_default(call_default_factory=True))
+    plain_fields: list[tuple[str, FieldInfo, Any]] = []
+    advanced: list[tuple[str, FieldInfo, Any]] = []
+    sections: list[tuple[str, FieldInfo, Any]] = []
+    for name, info in kind.model_fields.items():
+        current = field_default(info) if value is None else getattr(value, name, field_default(info))
         if name in exclude or name == "version":
             entered[name] = current
-            continue
-        entered[name] = _widget(name, field, current, f"{key}-{name}", tuple((choices or {}).get(name, ())), on_change)
-    try:
-        return kind.parse(entered)
-    except EspalierError as error:
-        st.error(escape(error, markdown=True))
-        return None
+        elif nested_type(info) is not None:
+            sections.append((name, info, current))
+        else:
+            (advanced if _is_advanced(info) else plain_fields).append((name, info, current))
+    for name, info, current in plain_fields:
+        entered[name] = _field(name, info, current, path, form, key)
+    if advanced:
+        with st.expander("Advanced", key=f"{key}-advanced"):
+            for name, info, current in advanced:
+                entered[name] = _field(name, info, current, path, form, key)
+    for name, info, current in sections:
+        entered[name] = _section(name, info, current, path, form, key)
+    return entered
 
 
-def _inner(annotation: Any) -> tuple[Any, bool]:
-    """``X | None`` → (X, True)."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return (kinds[0] if len(kinds) == 1 else str), len(kinds) < len(get_args(annotation))
-    return annotation, False
+def _is_advanced(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return isinstance(extra, Mapping) and bool(extra.get("advanced"))
 
 
-def _limits(field: FieldInfo) -> tuple[float | None, float | None]:
-    low = high = None
-    for rule in field.metadata:
-        low = getattr(rule, "ge", getattr(rule, "gt", low)) if low is None else low
-        high = getattr(rule, "le", getattr(rule, "lt", high)) if high is None else high
-    return low, high
+def _field(name: str, info: FieldInfo, current: Any, path: _Path, form: _Form, key: str) -> Any:
+    names = form.choices.get(name)
+    choices = names if names is None or isinstance(names, Mapping) else dict(zip(names, names, strict=True))
+    entered = widget(name, info, current, key=f"{key}-{name}", choices=choices, on_change=form.on_change)
+    form.slots[(*path, name)] = st.empty()
+    form.fields[(*path, name)] = (name, info)
+    return entered
 
 
-def _widget(
-    name: str,
-    field: FieldInfo,
-    current: Any,
-    key: str,
-    names: tuple[str, ...],
-    on_change: Callable[[], None] | None,
-) -> Any:
-    label = field.title or name.replace("_", " ").capitalize()
-    kind, optional = _inner(field.annotation)
-    shared: dict[str, Any] = {"key": key, "help": field.description, "on_change": on_change}
-    if get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, enum.Enum)):
-        names = tuple(str(getattr(option, "value", option)) for option in (get_args(kind) or kind))
-    if names:
-        current = str(getattr(current, "value", current))
-        return st.selectbox(label, names, index=names.index(current) if current in names else 0, **shared)
-    if kind is bool:
-        return st.toggle(label, value=bool(current), **shared)
-    if kind in (int, float):
-        low, high = _limits(field)
-        cast = kind
-        return st.number_input(
-            label,
-            min_value=None if low is None else cast(low),
-            max_value=None if high is None else cast(high),
-            value=None if current is None else cast(current),
-            step=1 if kind is int else None,
-            placeholder="automatic" if optional else None,
-            **shared,
-        )
-    if get_origin(kind) in (tuple, list):
-        return _sequence(label, kind, current, optional, shared)
-    text = st.text_input(label, value="" if current is None else str(current), **shared)
-    return (text.strip() or None) if optional else text
-
-
-def _sequence(label: str, kind: Any, current: Any, optional: bool, shared: dict[str, Any]) -> Any:
-    """Several values as text with commas; the type itself refuses what is not a number."""
-    element = next((arg for arg in get_args(kind) if arg is not Ellipsis), str)
-    if get_origin(element) is Literal:
-        options = [str(option) for option in get_args(element)]
-        return tuple(st.multiselect(label, options, default=[str(v) for v in current or ()], **shared))
-    shown = ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in current or ())
-    text = st.text_input(label, value=shown, placeholder="automatic" if optional else "", **shared)
-    parts = [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]
-    if not parts and optional:
-        return None
-    return tuple(_number(part) if element in (int, float) else part for part in parts)
-
-
-def _number(text: str) -> Any:
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            return text
+def _section(name: str, info: FieldInfo, current: Any, path: _Path, form: _Form, key: str) -> Any:
+    """A titled fold with the fields of a nested type; with a switch where the type may be left out."""
+    kind, optional = nested_type(info), without_none(info.annotation)[1]
+    assert kind is not None
+    label, key = field_label(name, info), f"{key}-{name}"
+    with st.expander(label, key=f"{key}-section"):
+        if info.description:
+            st.caption(escape(info.description, markdown=True))
+        if optional and not st.toggle(f"Use {label.lower()}", value=current is not None, key=f"{key}-used"):
+            return None
+        entered = _draw(kind, current, (*path, name), form, key=key)
+        form.slots[(*path, name)] = st.empty()
+        form.fields[(*path, name)] = (name, info)
+    return entered

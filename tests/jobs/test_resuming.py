@@ -39,7 +39,7 @@ class TestResume:
         inline.cancel(job.id)
         stopped = inline.wait(job.id, timeout_s=PATIENCE_S)
         assert stopped.state is JobState.CANCELLED
-        assert checkpoint_epoch(inline.workspace, stopped) in (2, 3, 4, 5)
+        assert (checkpoint_epoch(inline.workspace, stopped) or 0) >= 2
         before = inline.workspace.store.partial(job.id)
         assert before is not None
 
