@@ -3,11 +3,12 @@
 import functools
 
 from core.analysis.weights import LayerWeights, load_weight_statistics
+from core.comb.sheet import FILE_NAME, GroupSheet
 from core.store.records import Model, Sensitivity, Session
 
 from . import backend
 
-__all__ = ["best_sensitivity", "weight_statistics"]
+__all__ = ["best_sensitivity", "group_sheet", "weight_statistics"]
 
 
 @functools.lru_cache(maxsize=8)
@@ -18,6 +19,21 @@ def _statistics(artifact: str, _workspace: str) -> dict[str, LayerWeights]:
 def weight_statistics(model: Model) -> dict[str, LayerWeights]:
     """The weight statistics of every prunable layer, in execution order. Do not change what it returns."""
     return _statistics(model.weights_artifact, str(backend.workspace().folder))
+
+
+@functools.lru_cache(maxsize=8)
+def _sheet(artifact: str, _workspace: str) -> GroupSheet | None:
+    path = backend.workspace().artifacts.path(artifact) / FILE_NAME
+    return GroupSheet.load(path) if path.is_file() else None
+
+
+def group_sheet(model: Model) -> GroupSheet | None:
+    """The coupled groups of a model; None when it was opened by an Espalier that did not keep them.
+
+    Raises:
+        ModelError: when the stored groups are damaged.
+    """
+    return _sheet(model.artifact, str(backend.workspace().folder))
 
 
 def best_sensitivity(session: Session) -> Sensitivity | None:

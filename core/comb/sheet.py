@@ -17,7 +17,10 @@ import numpy as np
 from ..errors import ModelError, PlanError
 from .counting import Counter, Counts
 
-__all__ = ["Coupling", "GroupSheet", "SheetFrozen", "SheetGroup"]
+__all__ = ["FILE_NAME", "Coupling", "GroupSheet", "SheetFrozen", "SheetGroup"]
+
+FILE_NAME = "groups.npz"
+"""Name of the sheet in the folder of a saved model."""
 
 _VERSION = 1
 Reason = Literal["addition", "multiplication", "concatenation", "depthwise", "attention", "product", "joined", "tied"]

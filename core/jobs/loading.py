@@ -2,13 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..data.specs import DataSpec
 from ..environment import device_choice
 from ..errors import DataError, EspalierError
 from ..progress import SILENT, Progress
+from ..pruning.plan import Plan
 from ..store import Dataset, Session, Variant, Workspace
 from .matching import viewed
 
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from ..data.splits import Splits
     from ..models.traced import TracedModel
 
-__all__ = ["dense_variant", "device", "keep_data", "keep_model", "load_data", "load_model", "session_parts"]
+__all__ = [
+    "dense_variant",
+    "device",
+    "keep_data",
+    "keep_model",
+    "load_data",
+    "load_model",
+    "plan_sensitivity",
+    "session_parts",
+]
 
 T = TypeVar("T")
 _KEPT = 2
@@ -112,6 +122,13 @@ def dense_variant(workspace: Workspace, session: Session) -> Variant:
         if variant.plan is None:
             return variant
     raise EspalierError("Open a model and data in this session first.")
+
+
+def plan_sensitivity(workspace: Workspace, dense: Variant, plan: Plan) -> Mapping[str, Any] | None:
+    """The newest complete measurement, one with the plan's criterion first; the method says when it needs one."""
+    found = [item for item in workspace.store.sensitivities(dense.model_id, dense.data_id) if item.complete]
+    found.sort(key=lambda item: item.settings.get("criterion") == plan.criterion)
+    return found[-1].result if found else None
 
 
 def device() -> str:

@@ -74,6 +74,7 @@ def _open_model(spec: ModelSpec, context: JobContext) -> tuple["TracedModel", Mo
     from ...analysis.weights import save_weight_statistics, weight_statistics
     from ...models.opening import open_model
     from .. import loading
+    from ..grouping import write_groups
 
     progress = context.progress
     progress.update(0, _STEPS, "Building and tracing the model")
@@ -86,6 +87,7 @@ def _open_model(spec: ModelSpec, context: JobContext) -> tuple["TracedModel", Mo
         statistics = folder / "weights.npz"
         save_weight_statistics(weight_statistics(model), statistics)
         model.save(folder / "model")
+        write_groups(model, folder / "model")
         progress.check()
         row = context.workspace.store.add_model(
             id=model.fingerprint(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...pruning.plan import Plan
-from ...store import Variant, Workspace
+from ...store import Workspace
 from ..histories import KeepsHistory, compact, training_summary
 from . import JobContext, job_kind
 
@@ -46,7 +46,7 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
         model,
         splits,
         _with_teacher(plan, workspace),
-        sensitivity=_sensitivity(workspace, dense, plan),
+        sensitivity=loading.plan_sensitivity(workspace, dense, plan),
         progress=KeepsHistory(progress),
         checkpoints=_checkpoints(context) if trains else None,
     )
@@ -102,10 +102,3 @@ def _summary(history: Mapping[str, Any]) -> dict[str, Any]:
     from .. import loading
 
     return {**training_summary(history), "machine": cpu_name(), "device": loading.device()}
-
-
-def _sensitivity(workspace: Workspace, dense: Variant, plan: Plan) -> Mapping[str, Any] | None:
-    """The newest complete measurement, one with the plan's criterion first; the method says when it needs one."""
-    found = [item for item in workspace.store.sensitivities(dense.model_id, dense.data_id) if item.complete]
-    found.sort(key=lambda item: item.settings.get("criterion") == plan.criterion)
-    return found[-1].result if found else None
