@@ -33,7 +33,9 @@ class Survivors:
         names = {group.name: group for group in found.groups}
         for name, units in removal.items():
             if name not in names:
-                known = ", ".join(list(names)[:5]) or "none"
+                if not names:
+                    raise PlanError(f"There is no group “{name}”: this model has no group that can shrink.")
+                known = ", ".join(list(names)[:5])
                 raise PlanError(f"There is no group “{name}” in this model; its groups are {known}, ….")
             group = names[name]
             wrong = [unit for unit in units if not 0 <= unit < group.units]

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from ..errors import ModelError
 from ..models.capture import relative_difference
 from ..models.eval_mode import eval_mode
 from ..models.traced import TracedModel, main_output
@@ -79,7 +80,14 @@ def verify(found: Comb, removal: Removal, pruned: TracedModel, x: Tensor, *, tol
 
 @torch.no_grad()
 def without(found: Comb, removal: Removal, x: Tensor) -> Any:
-    """The dense model's output for ``x`` without the contributions of the removed units."""
+    """The dense model's output for ``x`` without the contributions of the removed units.
+
+    Raises:
+        ModelError: when the images have another shape than the model was traced for.
+    """
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(found.model.input_shape):
+        wanted = ", ".join(map(str, ("N", *found.model.input_shape)))
+        raise ModelError(f"The images of a proof must have the shape [{wanted}], got {list(x.shape)}.")
     with eval_mode(found.model.graph_module):
         return _Without(found, Survivors(found, removal)).run(x)
 

@@ -83,11 +83,33 @@ def trace(
                 problems.append(problem)
                 if getattr(problem, "final", not isinstance(problem, Untraceable)):
                     break
+                if len(problems) == 1:
+                    _run_itself(module, input_shape)  # fails in words, should the model itself fail
     finally:
         for child, mode in was_training.items():
             child.training = mode
     words = dict.fromkeys((str(problems[0]), str(problems[-1])))
     raise ModelError(f"The model cannot be captured. {' '.join(words)}") from problems[0]
+
+
+def _run_itself(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    """Run the author's forward on two random images.
+
+    Raises:
+        ModelError: with the model's own reason.
+    """
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(()))
+    x = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0)).to(like)
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            module(x)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise ModelError(
+            f"The model fails on images of shape {input_shape} (channels, height, width): {reason} Trace it with the "
+            "shape that it was made for."
+        ) from error
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

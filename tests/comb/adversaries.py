@@ -472,13 +472,88 @@ class Mixed(nn.Module):
         return self.head(F.relu(self.free(self.pair(self.left(d), self.right(c)))))
 
 
+class TrainingHead(nn.Module):
+    """An auxiliary head that runs in training only, and a convolution that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 3, padding=1)
+        self.b = nn.Conv2d(8, 10, 3, padding=1)
+        self.unused = nn.Conv2d(8, 8, 3)
+        self.aux = nn.Linear(8, 4)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = F.relu(self.a(x))
+        y = self.head(F.relu(self.b(x)).mean((2, 3)))
+        return (y, self.aux(x.mean((2, 3)))) if self.training else y
+
+
+class PatchMerging(nn.Module):
+    """Four neighbours side by side in the channels, a norm over all of them, a reduction; twice."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, width, 2, 2)
+        self.norms = nn.ModuleList([nn.LayerNorm(4 * width), nn.LayerNorm(8 * width)])
+        self.reductions = nn.ModuleList(
+            [nn.Linear(4 * width, 2 * width, bias=False), nn.Linear(8 * width, 3 * width, bias=False)]
+        )
+        self.head = nn.Linear(3 * width, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).permute(0, 2, 3, 1)
+        for norm, reduction in zip(self.norms, self.reductions, strict=True):
+            parts = [x[:, row::2, column::2, :] for column in (0, 1) for row in (0, 1)]
+            x = F.gelu(reduction(norm(torch.cat(parts, -1))))
+        return self.head(x.mean((1, 2)))
+
+
+class FixedSlices(nn.Module):
+    """Slices with numbers written into the code, of which one reaches into the next layer's channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 24, 3, padding=1)
+        self.b = nn.Conv2d(8, 8, 3, padding=1)
+        self.c = nn.Conv2d(20, 8, 1)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.a(x))
+        z = self.b(y[:, :8]) + y[:, 8:16]
+        z = torch.cat([z, self.c(torch.cat([y[:, 12:24], z], 1))], 1)
+        return self.head(F.relu(z).mean((2, 3)))
+
+
+class OldAttention(nn.Module):
+    """torch's attention across other tokens than its own, with a mask that is added, and one with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 3, 16))
+        self.cross = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.other = nn.MultiheadAttention(16, 2, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        query = self.token.expand(x.shape[0], -1, -1)
+        mask = torch.linspace(-1, 1, 3 * x.shape[1]).reshape(3, -1)
+        y, weights = self.cross(query, x, x, attn_mask=mask)
+        y = self.other(y, y, y, need_weights=False)[0] * weights.amax(-1, keepdim=True)
+        return self.head((y + query).mean(1))
+
+
 ADVERSARIES: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
         *(SharedTwice, TiedWeights, ResidualConcat, Pieces, EinsumAttention, BatchHeads, RelativeBias, OptionA),
         *(Transposed, Gated, ManyOutputs, Shuffles, RawParameters, Norms, LinearAttention, StoredShapes, FrozenPath),
         AllOrNone,
-        *(Attention, SingleSlices, ChannelsInSpace, UnevenReshape, Mixed),
+        *(Attention, SingleSlices, ChannelsInSpace, UnevenReshape, Mixed, TrainingHead, PatchMerging, FixedSlices),
+        OldAttention,
     )
 }
 

@@ -41,23 +41,25 @@ def test_chained_records_rebuild_the_model() -> None:
     assert torch.equal(apply_records(dense, records[0]).predict(images(dense)), once.predict(images(dense)))
 
 
-def test_weights_and_records_reload_in_a_new_process(tmp_path) -> None:
-    _, _, twice = _twice()
+def test_weights_and_records_reload_in_a_new_process_without_the_authors_code(tmp_path) -> None:
+    dense, _, twice = _twice()
     with torch.no_grad():
         for _, parameter in twice.named_parameters():
             parameter.add_(torch.randn_like(parameter) * 0.01)  # it was trained since
+    dense.save(tmp_path / "dense")
     save_weights(twice, tmp_path / "w.safetensors")
     torch.save({"x": images(twice), "y": twice.eval().predict(images(twice)).detach()}, tmp_path / "xy.pt")
     code = (
         "import sys, torch\n"
         "from pathlib import Path\n"
         "from core.comb.record import load_weights\n"
-        "from tests.comb.adversaries import EinsumAttention\n"
-        "from tests.comb.checks import traced\n"
+        "from core.models.traced import TracedModel\n"
         "folder = Path(sys.argv[1])\n"
-        "model = load_weights(traced(EinsumAttention()), folder / 'w.safetensors').eval()\n"
+        "model = load_weights(TracedModel.load(folder / 'dense'), folder / 'w.safetensors').eval()\n"
         "saved = torch.load(folder / 'xy.pt')\n"
         "assert torch.equal(model.predict(saved['x']), saved['y'])\n"
+        "assert len(model.origin['removals']) == 2\n"
+        "assert not [name for name in sys.modules if name.startswith('tests')]\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
