@@ -32,6 +32,7 @@ FORMAT = "espalier-graph"
 VERSION = 1
 _GRAPH, _WEIGHTS = "graph.json", "weights.safetensors"
 _MAX_GRAPH_BYTES = 64 * 2**20
+_SOURCE_CHARACTERS = 300
 _MAX_NODES = 100_000
 _MAX_ELEMENTS = 2**31  # of one tensor for one image
 _MAX_CONSTANT = 2**40
@@ -50,6 +51,7 @@ def save(model: "TracedModel", folder: Path) -> None:
         ModelError: when the graph holds a layer or function that may not stand in a file.
     """
     body = graph_to_json(model)
+    body["sources"] = [str(node.meta.get("source", "")) for node in model.graph_module.graph.nodes]
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _unique_tensors(model).items()}
     save_file(tensors, folder / _WEIGHTS, metadata={"format": FORMAT})
@@ -57,7 +59,7 @@ def save(model: "TracedModel", folder: Path) -> None:
 
 
 def fingerprint(model: "TracedModel") -> str:
-    """SHA-256 (hex) over the graph and the bytes of every tensor; ``origin`` is left out."""
+    """SHA-256 (hex) over the graph and the bytes of every tensor; ``origin`` and source lines are left out."""
     body = graph_to_json(model)
     del body["origin"]
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
@@ -230,6 +232,8 @@ def _build(body: dict[str, Any], tensors: dict[str, Tensor], model_type: type["T
     layers = {_checked_name(name): _layer(name, entry) for name, entry in body["layers"].items()}
     named = _named_tensors(body, tensors)
     graph = _graph(body["nodes"], layers, named)
+    for node, source in zip(graph.nodes, body.get("sources", ()), strict=False):  # lines of the author's code
+        node.meta["source"] = str(source)[:_SOURCE_CHARACTERS]
     for name, layer in layers.items():
         _fill(name, layer, named)
     held = {f"{name}.{leaf}" for name, layer in layers.items() for leaf in (*layer._parameters, *layer._buffers)}
