@@ -25,12 +25,9 @@ def random_shift(x_NCHW: Tensor, *, padding: int, generator: torch.Generator | N
     """
     n, _, height, width = x_NCHW.shape
     padded = F.pad(x_NCHW, (padding, padding, padding, padding))
-    offsets = torch.randint(0, 2 * padding + 1, (2, n), generator=generator)
-    rows = offsets[0][:, None] + torch.arange(height)
-    columns = offsets[1][:, None] + torch.arange(width)
-    first = torch.arange(n)[:, None, None]
-    # Indexing around the slice of the channels puts them last: [N, H, W, C].
-    return padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    top, left = torch.randint(0, 2 * padding + 1, (2, n), generator=generator)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [N, C, top, left, H, W]
+    return windows[torch.arange(n), :, top, left]
 
 
 def random_flip(

@@ -104,10 +104,21 @@ class Split:
             indices = indices[torch.randperm(len(indices), generator=generator).numpy()]
         for start in range(0, len(indices), batch_size):
             chosen = indices[start : start + batch_size]
-            x, y = self.pixels(chosen), self.targets_of(chosen)
-            if augment and self.augmentation != "none":
-                x, y = augment_batch(x, y, augmentation=self.augmentation, generator=generator)
-            yield self.normalised(x).to(device, non_blocking=True), y.long().to(device, non_blocking=True)
+            yield self.batch(chosen, augment=augment, generator=generator, device=device)
+
+    def batch(
+        self,
+        indices: np.ndarray[Any, Any],
+        *,
+        augment: bool = False,
+        generator: torch.Generator | None = None,
+        device: str | torch.device = "cpu",
+    ) -> tuple[Tensor, Tensor]:
+        """The examples of these indices as ``batches`` yields them."""
+        x, y = self.pixels(indices), self.targets_of(indices)
+        if augment and self.augmentation != "none":
+            x, y = augment_batch(x, y, augmentation=self.augmentation, generator=generator)
+        return self.normalised(x).to(device, non_blocking=True), y.long().to(device, non_blocking=True)
 
     def image(self, index: int) -> np.ndarray[Any, Any]:
         """One image for people: uint8 ``[H, W, C]`` with C 1 or 3, as fitted, not normalised."""

@@ -22,6 +22,7 @@ __all__ = [
     "masks_for",
     "parametrise",
     "remove_parametrisation",
+    "stored_weights",
 ]
 
 
@@ -76,28 +77,47 @@ def apply_masks(model: Any, masks: Mapping[str, Tensor]) -> None:
             modules[name].weight.masked_fill_(~mask.to(modules[name].weight.device), 0.0)
 
 
+class _StraightThrough(torch.autograd.Function):
+    """θ·M forward; backward the gradient passes as if there were no mask (Lin et al., DPF, ICLR 2020)."""
+
+    @staticmethod
+    def forward(context: Any, weight: Tensor, mask: Tensor) -> Tensor:
+        return weight * mask
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> Any:
+        return gradients[0], None
+
+
 class _Masked(nn.Module):
     """Parametrization θ·M. The mask is a buffer, so that it moves with the model."""
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Tensor, *, straight_through: bool = False) -> None:
         super().__init__()
         self.register_buffer("mask", mask)
+        self.straight_through = straight_through
 
     def forward(self, weight: Tensor) -> Tensor:
+        if self.straight_through:
+            return _StraightThrough.apply(weight, self.mask)
         return weight * self.mask
 
 
-def parametrise(model: Any, masks: Mapping[str, Tensor]) -> None:
+def parametrise(model: Any, masks: Mapping[str, Tensor], *, straight_through: bool = False) -> None:
     """Let the model compute with θ·M while θ stays stored and trainable (METHODS §A3). Gradients of hidden weights
-    are 0. Modules that share a weight all see the mask. ``remove_parametrisation`` ends it.
+    are 0, or with ``straight_through`` those of θ·M. Modules that share a weight all see the mask.
+    ``remove_parametrisation`` ends it.
     """
     modules = model.prunable()
     for name, mask in masks.items():
         weight = modules[name].weight
         for module in [m for m in modules.values() if m.weight is weight]:
-            parametrize.register_parametrization(module, "weight", _Masked(mask.to(weight.device)))
+            # in the weight's own memory order, which may be channels_last
+            aligned = torch.empty_like(weight, dtype=torch.bool, requires_grad=False).copy_(mask)
+            masked = _Masked(aligned, straight_through=straight_through)
+            parametrize.register_parametrization(module, "weight", masked)
 
 
 def remove_parametrisation(model: Any, *, apply: bool = True) -> None:
@@ -110,6 +130,17 @@ def remove_parametrisation(model: Any, *, apply: bool = True) -> None:
         if masked is not None:
             with torch.no_grad():
                 module.weight.copy_(masked)
+
+
+def stored_weights(model: Any, masks: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
+    """The masks by the parameter that they act on: θ itself, also while the model computes with θ·M."""
+    modules = model.prunable()
+    return {
+        module.parametrizations.weight.original
+        if parametrize.is_parametrized(module, "weight")
+        else module.weight: mask
+        for module, mask in ((modules[name], mask) for name, mask in masks.items())
+    }
 
 
 def extract_masks(model: Any) -> dict[str, Tensor]:
