@@ -1,13 +1,14 @@
 """A form drawn from a settings type: a new method, criterion or exporter needs no page code.
 
 Titles, descriptions and limits come from pydantic's ``Field``. A field that is itself a settings type becomes a titled
-section, folded; fields marked ``json_schema_extra={"advanced": True}`` stand in a fold of their own at the end. Every
-value is validated by the type itself, never by the widget, and what is wrong is said in one sentence at its field.
+section, folded; a field “preset” becomes buttons that fill in the others; fields marked
+``json_schema_extra={"advanced": True}`` stand in a fold of their own at the end. Every value is validated by the type
+itself, never by the widget, and what is wrong is said in one sentence at its field.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import streamlit as st
 from pydantic import ValidationError
@@ -18,9 +19,12 @@ from core.settings import Settings
 from .form_fields import field_default, field_label, nested_type, widget, without_none
 from .format import escape, plain, short
 
-__all__ = ["problem_sentence", "settings_form"]
+__all__ = ["OWN", "PRESET", "problem_sentence", "settings_form"]
 
 S = TypeVar("S", bound=Settings)
+PRESET, OWN = "preset", "own"
+"""A field of this name is drawn as buttons that fill in the others; “own” is the value that changes nothing."""
+
 _Path = tuple[str, ...]
 _Choices = Mapping[str, Collection[str] | Mapping[str, str]]
 
@@ -50,6 +54,9 @@ def settings_form(
     choose among (members of a registry), or value → label.
     """
     form = _Form(choices or {}, on_change)
+    if PRESET in kind.model_fields:
+        key, value = _presets(kind, value, key)
+        exclude = {*exclude, PRESET}
     entered = _draw(kind, value, (), form, key=key, exclude=exclude)
     rest = st.empty()
     try:
@@ -66,6 +73,42 @@ def settings_form(
         if left:
             rest.error(escape(" ".join(left), markdown=True))
         return None
+
+
+def _presets(kind: type[S], value: S | None, key: str) -> tuple[str, S | None]:
+    """Buttons that fill the form in; the one whose values are in force is marked.
+
+    A preset is an action, not a state: the fields show what it set, and can be changed afterwards.
+
+    Returns:
+        The key of the widgets, which is another one after every filling, and what they start with.
+    """
+    filled = f"{key}-filled"
+    memory = st.session_state.setdefault(filled, {"times": 0, "body": None})
+    body, memory["body"] = memory["body"], None
+    current = kind.model_validate(body) if body is not None else value or kind()
+    info = kind.model_fields[PRESET]
+    names = [name for name in get_args(info.annotation) if name != OWN]
+    by_name = {name: kind.model_validate(current.model_dump() | {PRESET: name}).model_dump() for name in names}
+    matching = [name for name, dump in by_name.items() if dump | {PRESET: OWN} == current.model_dump() | {PRESET: OWN}]
+    # Another widget whenever another preset is in force: its mark is never out of date.
+    button = f"{key}-{memory['times']}-{PRESET}-{matching[0] if matching else OWN}"
+
+    def fill() -> None:
+        chosen = st.session_state[button]
+        if chosen is not None:
+            known = st.session_state[filled]
+            st.session_state[filled] = {"times": known["times"] + 1, "body": by_name[chosen] | {PRESET: OWN}}
+
+    st.pills(
+        field_label(PRESET, info),
+        names,
+        default=matching[0] if matching else None,
+        key=button,
+        on_change=fill,
+        help=info.description,
+    )
+    return f"{key}-{memory['times']}", kind.model_validate(current.model_dump() | {PRESET: OWN})
 
 
 def problem_sentence(item: Mapping[str, Any], known: tuple[str, FieldInfo] | None = None) -> str:

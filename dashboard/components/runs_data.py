@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from core.errors import EspalierError
+from core.pruning.plan import Plan
 from core.store.records import Job, JobState
 from dashboard.components.format import ago, duration
 
@@ -13,6 +15,7 @@ __all__ = [
     "continues",
     "duration_s",
     "page_of",
+    "plan_of",
     "split_live",
     "summary_line",
 ]
@@ -34,6 +37,8 @@ STATE_WORDS: dict[JobState, tuple[str, str]] = {
     JobState.CANCELLED: ("cancelled", "gray"),
     JobState.INTERRUPTED: ("interrupted", "orange"),
 }
+
+_CANCELLED = "You cancelled it. What it had measured is kept."
 
 # Where a person finds what a finished job made.
 _RESULT_PAGES = {
@@ -81,21 +86,42 @@ def summary_line(job: Job, *, now: datetime | None = None, ahead: int = 0) -> st
     return " · ".join(parts)
 
 
-def advice(job: Job) -> str | None:
-    """What to do next about a job that did not finish. None for jobs that are fine."""
+def plan_of(job: Job) -> Plan | None:
+    """The plan that a pruning job executes; None for other jobs and for plans that cannot be read any more."""
+    if job.kind != "prune":
+        return None
+    try:
+        return Plan.parse(job.payload.get("plan"))
+    except EspalierError:
+        return None
+
+
+def advice(job: Job, *, epoch: int | None = None) -> str | None:
+    """What to do next about a job that did not finish. None for jobs that are fine.
+
+    ``epoch``: the epoch whose checkpoint the job left behind.
+    """
+    kept = "" if epoch is None else f" Resume goes on after epoch {epoch}, with the same result as without the stop."
     if job.state is JobState.INTERRUPTED:
+        if kept:
+            return f"The server stopped while this ran.{kept}"
         if continues(job):
             return "The server stopped while this ran. Resume goes on from the cells that were measured."
+        if job.kind == "prune":
+            return "The server stopped while this ran, before there was a checkpoint. Run it again."
         return "The server stopped while this ran. Resume starts it again with the same settings."
     if job.state is JobState.CANCELLED:
-        return "You cancelled it. What it had measured is kept." if continues(job) else None
+        return f"You cancelled it.{kept}" if kept else _CANCELLED if continues(job) else None
     if job.state is not JobState.FAILED:
         return None
     text = (job.error or "").lower()
+    go_on = "resume it" if kept else "run it again"
     if "memory" in text:
-        return "Close other programs or choose a smaller batch size, then run it again."
+        return f"Close other programs or choose a smaller batch size, then {go_on}.{kept}"
     if "disk" in text or "space" in text:
-        return "Free some disk space, then run it again."
+        return f"Free some disk space, then {go_on}.{kept}"
+    if kept:
+        return f"Change the plan (a smaller learning rate, say) and run it, or resume it if the cause is gone.{kept}"
     return {
         "open": "Check the model and the data on the Start page, then open them again.",
         "sensitivity": "Run it again: cells that were measured are kept.",

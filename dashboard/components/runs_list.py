@@ -5,10 +5,15 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import StoreError
+from core.jobs.resuming import checkpoint_epoch
 from core.store.records import Job, JobState
 from dashboard import backend, state
 from dashboard.components.format import count, escape, percent, short
-from dashboard.components.runs_data import KIND_WORDS, STATE_WORDS, advice, continues, page_of, summary_line
+from dashboard.components.plan_draft import DraftEditor
+from dashboard.components.runs_data import KIND_WORDS, STATE_WORDS, advice, continues, page_of, plan_of, summary_line
+from dashboard.components.runs_training import draw_training, history_of
+from dashboard.components.training_data import outcome_sentence, trains
 
 __all__ = ["draw_ended", "draw_live", "partial_words"]
 
@@ -26,13 +31,16 @@ def draw_live(job: Job) -> None:
             if st.button("Cancel", icon=":material/stop:", key=f"run-cancel-{job.id}"):
                 backend.runner().cancel(job.id)
                 st.toast("Stopping at the next safe point.")
-        _partial(job)
+        if trains(job):
+            draw_training(job)
+        else:
+            _partial(job)
 
 
-def draw_ended(job: Job) -> None:
-    """A job that has ended: how, and the next action."""
+def draw_ended(job: Job, *, unfold: bool = False) -> None:
+    """A job that has ended: how, and the next action. ``unfold``: a training shows its curves without being asked."""
     with st.container(border=True, key=f"run-{job.id}"):
-        left, right = st.columns([5, 2], vertical_alignment="center")
+        left, right = st.columns([3, 2], vertical_alignment="center")
         with left:
             _title(job)
             st.caption(escape(summary_line(job), markdown=True))
@@ -41,16 +49,31 @@ def draw_ended(job: Job) -> None:
             if target is not None:
                 state.link(target[0], label=target[1], icon=":material/arrow_forward:")
             _again(job)
+            if plan_of(job) is not None:
+                _change(job)
         if job.state is JobState.FAILED:
             st.error(escape(job.error or "No reason was recorded.", markdown=True), icon=":material/error:")
-        next_step = advice(job)
+        next_step = advice(job, epoch=checkpoint_epoch(backend.workspace(), job))
         if next_step:
             st.caption(escape(next_step, markdown=True))
-        if job.state is not JobState.DONE:
+        if trains(job):
+            _training(job, unfold)
+        elif job.state is not JobState.DONE:
             _partial(job)
         if job.traceback:
             with st.expander("Technical details"):
                 st.code(job.traceback, language=None)
+
+
+def _training(job: Job, unfold: bool) -> None:
+    """What the training has shown, in words, and its curves when they are asked for."""
+    history = history_of(job.id)
+    sentence = outcome_sentence(history) if history is not None else ""
+    if not sentence:
+        return
+    st.caption(escape(sentence, markdown=True))
+    if st.toggle("Curves", value=unfold, key=f"run-curves-{job.id}"):
+        draw_training(job)
 
 
 def _title(job: Job) -> None:
@@ -64,14 +87,35 @@ def _title(job: Job) -> None:
 
 
 def _again(job: Job) -> None:
-    """Run it again with the same payload, or resume it."""
-    if job.state is JobState.INTERRUPTED or continues(job):
+    """Go on from its checkpoint, as the same run; without one, run it again with the same payload."""
+    same_run = checkpoint_epoch(backend.workspace(), job) is not None
+    if same_run or continues(job) or (job.state is JobState.INTERRUPTED and not trains(job)):
         label, icon = "Resume", ":material/play_arrow:"
     else:
         label, icon = "Run again", ":material/replay:"
-    if st.button(label, icon=icon, key=f"run-again-{job.id}"):
-        backend.runner().submit(job.kind, job.payload, session_id=job.session_id, title=job.title)
-        st.rerun(scope="app")
+    if not st.button(label, icon=icon, key=f"run-again-{job.id}"):
+        return
+    try:
+        if same_run:
+            backend.runner().resume(job.id)
+        else:
+            backend.runner().submit(job.kind, job.payload, session_id=job.session_id, title=job.title)
+    except StoreError as error:
+        st.error(escape(error, markdown=True))
+        return
+    st.rerun(scope="app")
+
+
+def _change(job: Job) -> None:
+    """Make the run's plan the draft of this session, where it can be changed and run."""
+    if not st.button("Change and run", icon=":material/edit:", key=f"run-change-{job.id}"):
+        return
+    plan = plan_of(job)
+    editor = DraftEditor(backend.store().get_session(str(job.session_id)))
+    if editor.conflict:
+        editor.reload()  # nothing of the draft is on this page: there is no stale view to protect
+    if plan is not None and editor.edit(lambda _: plan, redraw=True):
+        state.go("plan")
 
 
 def _partial(job: Job) -> None:

@@ -6,7 +6,7 @@ from core.store.records import Job
 from dashboard import backend
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_session
-from dashboard.components.jobs import POLL_S
+from dashboard.components.jobs import POLL_S, live_jobs
 from dashboard.components.runs_data import KIND_WORDS, split_live
 from dashboard.components.runs_list import draw_ended, draw_live
 
@@ -43,7 +43,7 @@ def render() -> None:
 
 def _queue(session_id: str, seen: tuple[str, ...]) -> None:
     """The live jobs. When one has ended or come, the whole page is drawn anew: the history changes, too."""
-    live, _ = split_live(backend.store().jobs(session_id=session_id, limit=_LIMIT))
+    live, _ = split_live(live_jobs(session_id))
     if tuple(sorted(job.id for job in live)) != seen:
         st.rerun(scope="app")
     for job in live:
@@ -66,8 +66,8 @@ def _history(ended: list[Job], *, alone: bool) -> None:
         )
     fitting = [job for job in ended if chosen in (None, job.kind)]
     pages = st.session_state.setdefault("runs-shown", _PAGE)
-    for job in fitting[:pages]:
-        draw_ended(job)
+    for index, job in enumerate(fitting[:pages]):
+        draw_ended(job, unfold=alone and index == 0)
     if len(fitting) > pages and st.button(f"Show {len(fitting) - pages} more", key="runs-more"):
         st.session_state["runs-shown"] = pages + _PAGE
         st.rerun()

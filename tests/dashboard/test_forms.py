@@ -40,6 +40,33 @@ class Everything(Settings):
         return self
 
 
+class Preset(Settings):
+    """Fields that a preset fills in."""
+
+    preset: Literal["own", "quick", "long"] = Field(default="own", title="Preset")
+    teacher: Teacher = Field(default_factory=Teacher, title="Teacher")
+    epochs: int = Field(default=3, ge=1, title="Epochs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, body: dict[str, object]) -> dict[str, object]:
+        known = {"quick": {"epochs": 1, "teacher": {"temperature": 2.0}}, "long": {"epochs": 90}}
+        return {**body, **known.get(str(body.get("preset")), {})}
+
+
+def preset_page() -> None:
+    import streamlit as st
+
+    from dashboard.components.forms import settings_form
+    from tests.dashboard.test_forms import Preset
+
+    # As the Plan page does it: what was found is saved, and is what the next run starts from.
+    start = Preset.parse(st.session_state.get("found", {}))
+    found = settings_form(Preset, key="f", value=start)
+    assert found is not None
+    st.session_state["found"] = found.to_json()
+
+
 def page() -> None:
     import streamlit as st
 
@@ -135,3 +162,20 @@ def test_sentences(value: dict[str, object], words: str) -> None:
     sentence = problem_sentence(item, (name, Everything.model_fields[name]))
     assert words in sentence
     assert sentence.startswith(Everything.model_fields[name].title or "")
+
+
+def test_a_preset_fills_the_fields_which_stay_free() -> None:
+    form = AppTest.from_function(preset_page, default_timeout=60).run()
+    pills = form.button_group[0]
+    assert pills.value is None
+    pills.set_value("quick").run()
+    assert not form.exception
+    assert found(form) == Preset(epochs=1, teacher=Teacher(temperature=2.0)).to_json()
+    assert form.number_input(key="f-1-epochs").value == 1
+    assert form.number_input(key="f-1-teacher-temperature").value == 2.0
+    assert form.button_group[0].value == "quick", "the preset in force is marked"
+    form.number_input(key="f-1-epochs").set_value(7).run()
+    assert found(form) == Preset(epochs=7, teacher=Teacher(temperature=2.0)).to_json()
+    assert form.button_group[0].value is None
+    form.button_group[0].set_value("long").run()
+    assert found(form) == Preset(epochs=90, teacher=Teacher(temperature=2.0)).to_json()

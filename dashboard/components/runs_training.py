@@ -1,0 +1,136 @@
+"""A training run on the Runs page: where it stands, in numbers and curves, while it runs and after it has ended."""
+
+import functools
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.store.records import Job, JobState
+from dashboard import backend
+from dashboard.components.badges import number_html, numbers
+from dashboard.components.charts import draw
+from dashboard.components.format import count, duration, percent, signed
+from dashboard.components.training_charts import layers_figure, loss_figure, score_figure
+from dashboard.components.training_data import (
+    epochs_of,
+    is_history,
+    layer_matrix,
+    metric_of,
+    outcome_sentence,
+    planned_epochs,
+)
+
+__all__ = ["draw_training", "history_of", "on_touch_screen", "training_figures"]
+
+_TALL_PX = 460
+
+
+def history_of(job_id: str) -> dict[str, Any] | None:
+    """The history that the job has published, read again only when it has changed; None before there is one."""
+    written = backend.store().partial_time(job_id)
+    return None if written is None else _history(job_id, written, str(backend.workspace().folder))
+
+
+@functools.lru_cache(maxsize=32)
+def _history(job_id: str, _written: datetime, _workspace: str) -> dict[str, Any] | None:
+    partial = backend.store().partial(job_id)
+    return partial if is_history(partial) else None
+
+
+def on_touch_screen() -> bool:
+    """Whether dragging over a chart must scroll the page: phones and tablets say so."""
+    agent = str(st.context.headers.get("User-Agent") or "")
+    return any(word in agent for word in ("Mobile", "Android", "iPad"))
+
+
+def draw_training(job: Job) -> None:
+    """Numbers and curves. A figure that did not change is not made again, and keeps its zoom."""
+    history = history_of(job.id)
+    if history is None:
+        if job.state is JobState.RUNNING:
+            st.caption("The curves begin with the first epoch.")
+        return
+    numbers(_figures_of(job, history))
+    if not epochs_of(history):
+        return
+    sentence = outcome_sentence(history)
+    written = backend.store().partial_time(job.id)
+    dark, touch = st.context.theme.type == "dark", on_touch_screen()
+    figures = training_figures(job.id, written, str(backend.workspace().folder), dark, touch)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        draw(figures[0], key=f"run-score-{job.id}", alt=f"Score and sparsity by epoch: {sentence}")
+    with right:
+        draw(figures[1], key=f"run-loss-{job.id}", alt="Loss, its parts and the learning rate by epoch")
+    if len(figures) > 2:
+        names, epochs, _ = layer_matrix(history)
+        with st.expander("Sparsity of every layer over time", icon=":material/layers:", key=f"run-layers-{job.id}"):
+            tall = figures[2].layout.height > _TALL_PX
+            with st.container(height=_TALL_PX if tall else "content", border=False):
+                alt = (
+                    f"Heat-map of {len(names)} layers over {len(epochs)} epochs: the part of each layer that is removed"
+                )
+                draw(figures[2], key=f"run-heat-{job.id}", alt=alt)
+
+
+@functools.lru_cache(maxsize=32)
+def training_figures(
+    job_id: str, written: datetime | None, workspace: str, dark: bool, touch: bool
+) -> tuple[go.Figure, ...]:
+    """Score, loss and, where the method reports them, layers; made once per state of the history."""
+    history = _history(job_id, written, workspace) if written is not None else None
+    if history is None:
+        return ()
+    made = [score_figure(history, run=job_id, touch=touch), loss_figure(history, run=job_id, touch=touch)]
+    if len(layer_matrix(history)[0]) > 0:
+        made.append(layers_figure(history, run=job_id, dark=dark))
+    return tuple(made)
+
+
+def _figures_of(job: Job, history: Mapping[str, Any]) -> list[str]:
+    """The numbers above the curves: of the last epoch, and of the step that runs now."""
+    done, step = epochs_of(history), history.get("step") or {}
+    last: Mapping[str, Any] = done[-1] if done else {}
+    live = job.state is JobState.RUNNING
+    now: Mapping[str, Any] = step if live and step else last
+    epoch = now.get("epoch", 0)
+    shown = [number_html("Epoch", f"{epoch} /{planned_epochs(history)}", measured=None, note=_stage(history, now))]
+    if "select_score" in last:
+        shown.append(
+            number_html(
+                f"{metric_of(history).capitalize() if metric_of(history).islower() else metric_of(history)}, selection",
+                percent(last["select_score"]),
+                interval=(last.get("select_low"), last.get("select_high")),  # type: ignore[arg-type]
+                note=f"dense {percent(history.get('dense_score'))}",
+            )
+        )
+    if isinstance(now.get("loss"), int | float):
+        shown.append(number_html("Loss", signed(now["loss"]), note=_step_words(step) if live else "last epoch"))
+    if isinstance(now.get("learning_rate"), int | float):
+        shown.append(number_html("Learning rate", signed(now["learning_rate"]), measured=None))
+    if isinstance(last.get("sparsity"), int | float):
+        target = history.get("target")
+        aim = f"target {percent(target)}" if isinstance(target, int | float) and target <= 1 else None
+        shown.append(number_html("Sparsity", percent(last["sparsity"]), measured=None, note=aim))
+    if isinstance(now.get("images_per_s"), int | float):
+        threads = history.get("threads")
+        note = f"{threads} threads, {history.get('precision', 'fp32')}" if threads else None
+        shown.append(number_html("Speed", f"{count(now['images_per_s'])} images/s", note=note))
+    if live and job.eta_s is not None:
+        shown.append(number_html("Time left", duration(job.eta_s).replace(" ", "\u00a0", 1), measured=False))
+    return shown
+
+
+def _stage(history: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The stage of this epoch, where there is more than one."""
+    begun = [
+        stage for stage in history.get("stages") or () if int(stage.get("first_epoch") or 1) <= now.get("epoch", 0)
+    ]
+    return str(begun[-1].get("name")) if begun else None
+
+
+def _step_words(step: Mapping[str, Any]) -> str | None:
+    return f"step {step['step']} of {step['steps']}" if step.get("steps") else None

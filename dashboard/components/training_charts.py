@@ -1,0 +1,293 @@
+"""The pictures of a training run. One x axis (epochs) for all panels of a figure, so that zooming keeps them together.
+
+Every figure keeps a person's zoom while new epochs arrive: ``uirevision`` names the run, not its state.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dashboard.components.charts import ACCENT, DASHES, MUTED, PALETTE, SEQUENTIAL, SYMBOLS, WARNING, faded, figure
+from dashboard.components.format import escape, percent, short
+from dashboard.components.training_data import (
+    History,
+    Line,
+    best_epoch,
+    epochs_of,
+    layer_matrix,
+    line,
+    loss_parts,
+    metric_of,
+    planned_epochs,
+    stage_spans,
+)
+
+__all__ = ["layers_figure", "loss_figure", "panels", "score_figure", "shade_stages"]
+
+_DARK_SCALE = [[0.0, "#1B2420"], [0.25, "#1F4A4C"], [0.5, "#2F7F78"], [0.75, "#7CC0A0"], [1.0, "#EAF4DE"]]
+_STAGE = "rgba(128,128,120,0.10)"
+_INK = "rgba(128,128,120,1)"
+_MARKED_EPOCHS = 40
+_GAP = 0.11
+_ROW_PX = 18
+
+
+def panels(titles: Sequence[str], *, shares: Sequence[float], height: int, run: str, touch: bool) -> go.Figure:
+    """A figure with panels one above the other over the same epochs; traces choose theirs by ``yaxis="y2"`` …
+
+    ``shares``: height of each panel relative to the others. ``touch``: dragging scrolls the page instead of zooming.
+    """
+    shown = figure(height=height, legend=True)
+    style = shown.layout.yaxis.to_plotly_json()
+    room = 1.0 - _GAP * (len(titles) - 1)
+    top = 1.0
+    for index, (title, share) in enumerate(zip(titles, shares, strict=True)):
+        bottom = max(0.0, top - room * share / sum(shares))
+        name = "yaxis" if index == 0 else f"yaxis{index + 1}"
+        axis = {**style, "domain": [bottom, top], "fixedrange": True, "nticks": 4, "anchor": "x", "title": None}
+        shown.update_layout({name: axis})
+        shown.add_annotation(
+            text=f"<b>{escape(title)}</b>",
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=top,
+            xanchor="left",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 12},
+        )
+        top = bottom - _GAP
+    last = "y" if len(titles) == 1 else f"y{len(titles)}"
+    shown.update_xaxes(anchor=last, title={"text": "epoch", "standoff": 6}, tickformat="d", showspikes=False)
+    shown.update_layout(
+        uirevision=run,
+        dragmode=False if touch else "zoom",
+        hovermode="x unified",
+        margin={"l": 8, "r": 12, "t": 64, "b": 8},
+        legend={"y": 1.0, "yref": "container", "yanchor": "top", "font": {"size": 12}},
+    )
+    return shown
+
+
+def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) -> None:
+    """Every second stage shaded, a line where a stage begins, and its name where there is more than one."""
+    for index, span in enumerate(spans):
+        if index % 2 == 1:
+            shown.add_shape(
+                type="rect",
+                xref="x",
+                yref="paper",
+                x0=span.first - 0.5,
+                x1=span.last + 0.5,
+                y0=0,
+                y1=1,
+                fillcolor=_STAGE,
+                line={"width": 0},
+                layer="below",
+            )
+        if index > 0:
+            shown.add_shape(
+                type="line",
+                xref="x",
+                yref="paper",
+                x0=span.first - 0.5,
+                x1=span.first - 0.5,
+                y0=0,
+                y1=1,
+                line={"color": MUTED, "width": 1, "dash": "dot"},
+                layer="below",
+            )
+        if names and len(spans) > 1:
+            shown.add_annotation(
+                text=escape(short(span.name, 22)),
+                x=span.first - 0.5,
+                y=0.0,
+                xref="x",
+                yref="paper",
+                xanchor="left",
+                yanchor="bottom",
+                xshift=3,
+                showarrow=False,
+                font={"size": 11, "color": _INK},
+            )
+
+
+def score_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
+    """Above: score on the selection split with its interval, on training batches, and of the dense model. Below:
+    sparsity and its target."""
+    metric = metric_of(history)
+    shown = panels([f"{metric[:1].upper()}{metric[1:]}", "Sparsity"], shares=(5, 3), height=430, run=run, touch=touch)
+    _prepare(shown, history)
+    selected = line(history, "select_score", low="select_low", high="select_high")
+    _band(shown, selected, ACCENT)
+    trained = line(history, "train_score")
+    _curve(shown, trained, "training batches", MUTED, dash=DASHES[2], width=1.5, form=".2%")
+    _curve(shown, selected, "selection split", ACCENT, form=".2%")
+    best = best_epoch(history)
+    if best is not None and isinstance(best.get("select_score"), int | float):
+        kept = "restored" if history.get("restored_epoch") else "best so far"
+        shown.add_trace(
+            go.Scatter(
+                x=[best["epoch"]],
+                y=[best["select_score"]],
+                mode="markers",
+                name=kept,
+                marker={"symbol": "star", "size": 13, "color": WARNING, "line": {"width": 1, "color": "white"}},
+                hovertemplate=f"{kept}<extra></extra>",
+            )
+        )
+    dense = history.get("dense_score")
+    if isinstance(dense, int | float):
+        shown.add_hline(y=dense, line={"color": PALETTE[2], "width": 1.5, "dash": "dash"}, layer="below")
+        shown.add_annotation(
+            text=f"dense {percent(dense)}",
+            xref="paper",
+            x=1,
+            y=dense,
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 11, "color": PALETTE[2]},
+        )
+    _events(shown, history)
+    _curve(shown, line(history, "sparsity"), "sparsity", PALETTE[4], axis="y2", form=".2%", legend=False)
+    target = history.get("target")
+    if isinstance(target, int | float) and target <= 1:
+        shown.add_hline(y=target, yref="y2", line={"color": PALETTE[4], "width": 1, "dash": "dot"}, layer="below")
+    shown.update_layout(
+        yaxis={"tickformat": ".0%" if _spread(selected, trained, dense) > 0.05 else ".1%"},
+        yaxis2={"tickformat": ".0%", "rangemode": "tozero"},
+    )
+    return shown
+
+
+def loss_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
+    """Loss and its parts, learning rate, and, where the method knows them, hidden and revived weights."""
+    moving = {name: line(history, name) for name in ("hidden", "revived")}
+    moving = {name: found for name, found in moving.items() if found.values}
+    titles = ["Loss on training batches", "Learning rate", *(["Hidden and revived weights"] if moving else [])]
+    shown = panels(titles, shares=(5, 2, 3)[: len(titles)], height=430, run=run, touch=touch)
+    _prepare(shown, history)
+    parts = loss_parts(history)
+    _curve(shown, line(history, "loss"), "total" if parts else "loss", ACCENT, form=".4g")
+    for index, (name, found) in enumerate(parts.items(), start=1):
+        _curve(shown, found, name, PALETTE[index % len(PALETTE)], dash=DASHES[index % len(DASHES)], form=".4g")
+    _curve(shown, line(history, "learning_rate"), "learning rate", PALETTE[3], axis="y2", form=".3g", legend=False)
+    for index, (name, found) in enumerate(moving.items()):
+        _curve(shown, found, name, PALETTE[(4, 5)[index]], dash=DASHES[index], axis="y3", form=",d")
+    shown.update_layout(yaxis={"rangemode": "tozero"}, yaxis2={"rangemode": "tozero", "nticks": 3, "tickformat": "~g"})
+    if moving:
+        shown.update_layout(yaxis3={"rangemode": "tozero", "tickformat": "~s"})
+    return shown
+
+
+def layers_figure(history: History, *, run: str, dark: bool) -> go.Figure:
+    """Sparsity of every layer over time, first layer on top."""
+    names, epochs, matrix = layer_matrix(history)
+    shown = figure(height=max(150, _ROW_PX * len(names) + 76), x_title="epoch")
+    shown.add_trace(
+        go.Heatmap(
+            z=matrix,
+            x=epochs,
+            y=list(range(len(names))),
+            zmin=0.0,
+            zmax=1.0,
+            colorscale=_DARK_SCALE if dark else SEQUENTIAL,
+            customdata=[[escape(name)] * len(epochs) for name in names],
+            hovertemplate="<b>%{customdata}</b><br>epoch %{x}: %{z:.1%} removed<extra></extra>",
+            ygap=1,
+            colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".0%", "len": 1.0},
+        )
+    )
+    shown.update_yaxes(
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=[short(name, 30) for name in names],
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+    )
+    shown.update_xaxes(tickformat="d")
+    shown.update_layout(uirevision=run)
+    return shown
+
+
+def _prepare(shown: go.Figure, history: History) -> None:
+    """The axis of epochs, which grows in steps and not with every epoch, and the stages behind."""
+    planned, done = planned_epochs(history), len(epochs_of(history))
+    end = planned if planned <= _MARKED_EPOCHS else min(planned, max(20, 10 * math.ceil(1.25 * done / 10)))
+    shown.update_xaxes(range=[0.5, max(2, end) + 0.5])
+    shade_stages(shown, [span for span in stage_spans(history) if span.first <= end])
+
+
+def _curve(
+    shown: go.Figure,
+    found: Line,
+    name: str,
+    colour: str,
+    *,
+    form: str,
+    dash: str = "solid",
+    width: float = 2.2,
+    axis: str = "y",
+    legend: bool = True,
+) -> None:
+    if not found.values:
+        return
+    shown.add_trace(
+        go.Scatter(
+            x=found.epochs,
+            y=found.values,
+            yaxis=axis,
+            name=escape(name),
+            mode="lines+markers" if len(found.epochs) <= _MARKED_EPOCHS else "lines",
+            line={"color": colour, "width": width, "dash": dash},
+            marker={"size": 5},
+            hovertemplate=f"%{{y:{form}}}",
+            showlegend=legend,
+        )
+    )
+
+
+def _band(shown: go.Figure, found: Line, colour: str) -> None:
+    if not found.low:
+        return
+    shown.add_trace(
+        go.Scatter(
+            x=[*found.epochs, *reversed(found.epochs)],
+            y=[*found.high, *reversed(found.low)],
+            fill="toself",
+            fillcolor=faded(colour, 0.16),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+
+
+def _events(shown: go.Figure, history: History) -> None:
+    """What happened on the way (early stop, restored state, diverged): marks at the bottom that speak when touched."""
+    events: Sequence[Mapping[str, Any]] = [item for item in history.get("events") or () if item.get("text")]
+    scores = line(history, "select_score").values
+    if not events or not scores:
+        return
+    shown.add_trace(
+        go.Scatter(
+            x=[max(1, int(item.get("epoch") or 1)) for item in events],
+            y=[min(scores)] * len(events),
+            mode="markers",
+            name="events",
+            marker={"symbol": SYMBOLS[3], "size": 9, "color": WARNING},
+            text=[escape(short(item["text"], 90)) for item in events],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+
+
+def _spread(*found: Any) -> float:
+    values: list[float] = []
+    for item in found:
+        values += item.values if isinstance(item, Line) else [] if item is None else [item]
+    return max(values) - min(values) if values else 1.0
