@@ -8,50 +8,85 @@ from core.errors import EspalierError
 from core.methods import METHODS
 from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
+from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.plan import Plan
 from core.pruning.schedules import SCHEDULES, levels
 from core.settings import Settings
 from dashboard.components.charts import draw
 from dashboard.components.forms import settings_form
+from dashboard.components.group_preview import effective
 from dashboard.components.plan_charts import schedule_figure
 from dashboard.components.plan_draft import DraftEditor
 
-__all__ = ["draw_controls", "draw_schedule", "schedule_of"]
+__all__ = ["draw_controls", "draw_schedule", "removes_units", "schedule_of"]
 
 _ONE_SHOT = "one_shot"
 _SLIDER_TOP = 99.0
 _FIELD_TOP = 99.99
+_IN_MENUS = ("allocation", "criterion")
 
 
 def draw_controls(editor: DraftEditor) -> str | None:
     """Draw the controls and save what was changed. Returns why the plan cannot run as it stands, or None."""
     plan, key = editor.plan, f"plan-{editor.generation}"
-    sparsity = _sparsity(plan, key)
-    allocation = _choice(
-        "Allocation", ALLOCATIONS, plan.allocation, f"{key}-allocation", "How the cut is shared by layers."
-    )
-    criterion = _choice("Criterion", CRITERIA, plan.criterion, f"{key}-criterion", "Which weights of a layer go first.")
+    # What the menu below already says decides which menus are drawn above it.
+    units = removes_units(str(st.session_state.get(f"{key}-method", plan.method)))
+    sparsity = _sparsity(plan, key, units=units)
+    shares = _shares(plan, key, units=units)
     method = _choice("Method", METHODS, plan.method, f"{key}-method", "How the network gets there.")
     st.caption(METHODS[method].provenance)
     with st.expander("Method settings", icon=":material/tune:"):
         kind: type[Settings] = METHODS[method].Settings
         start = _start_settings(kind, plan) if method == plan.method else kind()
-        settings = settings_form(kind, key=f"{key}-{method}", value=start)
+        settings = settings_form(kind, key=f"{key}-{method}", value=start, exclude=_IN_MENUS if units else ())
         seed = st.number_input(
             "Seed", min_value=0, value=plan.seed, step=1, key=f"{key}-seed", help="Same plan and seed, same result."
         )
 
     def edited(before: Plan) -> Plan:
-        values: dict[str, Any] = {"sparsity": sparsity, "allocation": allocation, "criterion": criterion}
-        values |= {"method": method, "method_settings": before.method_settings if method == before.method else {}}
+        values: dict[str, Any] = {"sparsity": sparsity, "method": method}
+        values |= {"method_settings": before.method_settings if method == before.method else {}}
         values |= {"seed": int(seed if seed is not None else before.seed)}
         # Defaults that nobody touched stay unwritten: looking at a plan is no edit.
         if settings is not None and settings != start:
             values["method_settings"] = settings.to_json()
-        return before.changed(**values)
+        changed = {name: value for name, value in shares.items() if value != effective(before, name)}
+        # What the menus say is the plan's own: the method's settings no longer choose for it.
+        own = {name: value for name, value in values["method_settings"].items() if name not in changed}
+        return before.changed(**{**values, **changed, "method_settings": own})
 
     editor.edit(edited)
     return None if settings is not None else "Correct the method settings first."
+
+
+def removes_units(method: str) -> bool:
+    """Whether a method takes whole units of groups away, so that controls and table belong to groups."""
+    return method in METHODS and METHODS[method].removes == "units"
+
+
+def _shares(plan: Plan, key: str, *, units: bool) -> dict[str, str]:
+    """How the cut is shared, and what goes first: menus of what layers know, or of what groups know."""
+    allocations: Any = GROUP_ALLOCATIONS if units else ALLOCATIONS
+    criteria: Any = GROUP_CRITERIA if units else CRITERIA
+    whole, part = ("groups", "units of a group") if units else ("layers", "weights of a layer")
+    key = f"{key}-units" if units else key
+    allocation, criterion = effective(plan, "allocation"), effective(plan, "criterion")
+    return {
+        "allocation": _choice(
+            "Allocation",
+            allocations,
+            allocation if allocation in allocations else Plan().allocation,
+            f"{key}-allocation",
+            f"How the cut is shared by {whole}.",
+        ),
+        "criterion": _choice(
+            "Criterion",
+            criteria,
+            criterion if criterion in criteria else Plan().criterion,
+            f"{key}-criterion",
+            f"Which {part} go first.",
+        ),
+    }
 
 
 def _start_settings(kind: type[Settings], plan: Plan) -> Settings:
@@ -62,7 +97,7 @@ def _start_settings(kind: type[Settings], plan: Plan) -> Settings:
         return kind()
 
 
-def _sparsity(plan: Plan, key: str) -> float:
+def _sparsity(plan: Plan, key: str, *, units: bool) -> float:
     """A slider for the quick way and a field for the exact one; both show the same number."""
     slider, field = f"{key}-slider", f"{key}-exact"
     percent = round(100.0 * plan.sparsity, 4)
@@ -84,7 +119,9 @@ def _sparsity(plan: Plan, key: str) -> float:
         step=1.0,
         format="%.4g",
         key=slider,
-        help="Share of the weights removed over all layers that are neither protected nor fixed.",
+        help="Share of the whole network that goes; the method's settings say of what: parameters, MACs or channels."
+        if units
+        else "Share of the weights removed over all layers that are neither protected nor fixed.",
         on_change=follow_slider,
     )
     right.number_input(

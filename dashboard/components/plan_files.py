@@ -9,8 +9,10 @@ from core.errors import PlanError
 from core.methods import METHODS
 from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
+from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.plan import Plan
 from dashboard.components.format import escape
+from dashboard.components.group_preview import effective
 from dashboard.components.plan_draft import DraftEditor, normalised
 
 __all__ = ["draw_files", "parse_plan_file"]
@@ -37,10 +39,11 @@ def parse_plan_file(body: bytes) -> Plan:
     if not isinstance(content, dict):
         raise PlanError("The file holds no plan: a plan is a JSON object with fields like “sparsity” and “allocation”.")
     plan = Plan.parse(content)
+    units = plan.method in METHODS and METHODS[plan.method].removes == "units"
     for word, registry, name in (
         ("method", METHODS, plan.method),
-        ("criterion", CRITERIA, plan.criterion),
-        ("allocation", ALLOCATIONS, plan.allocation),
+        ("criterion", GROUP_CRITERIA if units else CRITERIA, effective(plan, "criterion")),
+        ("allocation", GROUP_ALLOCATIONS if units else ALLOCATIONS, effective(plan, "allocation")),
     ):
         if name not in registry:
             raise PlanError(f"The plan asks for the {word} “{name}”; this version knows {', '.join(registry)}.")

@@ -1,27 +1,41 @@
 """The end of the Plan page: a name, the button, and what became of it."""
 
+from typing import Any
+
 import streamlit as st
 
+from core.methods import METHODS
 from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
+from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.plan import Plan
 from core.store.records import Job, JobState, Session
 from dashboard import state
 from dashboard.components.format import escape
+from dashboard.components.group_preview import effective
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.plan_draft import DraftEditor
 
 __all__ = ["default_name", "draw_run"]
 
+_LAYERS: dict[str, Any] = {"allocation": ALLOCATIONS, "criterion": CRITERIA}
+_GROUPS: dict[str, Any] = {"allocation": GROUP_ALLOCATIONS, "criterion": GROUP_CRITERIA}
+
 
 def default_name(plan: Plan) -> str:
-    """What a variant is called when nobody names it: ``LAMP 80 %``, ``Global 50 %, wanda``."""
-    allocation = ALLOCATIONS[plan.allocation].title if plan.allocation in ALLOCATIONS else plan.allocation
-    name = f"{allocation} {100 * plan.sparsity:g} %"
-    if plan.criterion != "magnitude":
-        title = CRITERIA[plan.criterion].title if plan.criterion in CRITERIA else plan.criterion
-        name += f", {title.split(' ')[0]}"
+    """What a variant is called when nobody names it: ``LAMP 80 %``, ``Groups: Global 50 %, Taylor``."""
+    units = plan.method in METHODS and METHODS[plan.method].removes == "units"
+    name = f"{'Groups: ' if units else ''}{_title(plan, 'allocation', units=units)} {100 * plan.sparsity:g} %"
+    if effective(plan, "criterion") != "magnitude":
+        name += f", {_title(plan, 'criterion', units=units).split(' ')[0]}"
     return name + (f", {len(plan.overrides)} fixed" if plan.overrides else "")
+
+
+def _title(plan: Plan, field: str, *, units: bool) -> str:
+    """The menu's name of the allocation or criterion in force."""
+    known: Any = _GROUPS[field] if units else _LAYERS[field]
+    name = effective(plan, field)
+    return str(known[name].title) if name in known else name
 
 
 def draw_run(editor: DraftEditor, session: Session, *, reason: str | None) -> None:

@@ -11,6 +11,7 @@ from dashboard.components.code_drawer import code_drawer
 from dashboard.components.data_panel import data_panel, notes
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import count, escape, macs, percent, plain, shape, size
+from dashboard.components.group_map import draw_map
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.layers import choose_layer, layer_frame
 from dashboard.components.plan_draft import DraftEditor, with_bulk, with_override
@@ -34,6 +35,7 @@ def render() -> None:
     noticed = [*model.description.get("notes", ()), *((opening.result or {}).get("notes", ()) if opening else ())]
     notes([*dict.fromkeys([*noticed, *_nonfinite(model)])], title="Notes on opening")
     layer = _layers(session, model, DraftEditor(session))
+    draw_map(model)
     if data is not None:
         st.header("Data", anchor=False)
         data_panel(data)

@@ -4,16 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from core.comb.sheet import GroupSheet
 from core.pruning.plan import Plan
 from core.store.records import Model, Session
-from dashboard import backend, state
+from dashboard import backend, state, stored
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
+from dashboard.components.group_check import draw_check
+from dashboard.components.group_estimate import draw_group_estimate
+from dashboard.components.group_facts import known_names, unknown_names
+from dashboard.components.group_plan import draw_bars, draw_groups, find_groups, nothing_to_remove
+from dashboard.components.group_preview import preview_groups
 from dashboard.components.plan_charts import layer_bars
-from dashboard.components.plan_controls import draw_controls, draw_schedule
+from dashboard.components.plan_controls import draw_controls, draw_schedule, removes_units
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_estimate import Preview, draw_estimate, preview_of, usable_sensitivity
 from dashboard.components.plan_files import draw_files
@@ -42,13 +49,32 @@ def render() -> None:
         editor.reload()  # the page is drawn from nothing: there is no stale view that an edit could have come from
     _head(editor)
     _conflict(editor)
-    _unknown_layers(editor, [str(layer["name"]) for layer in layers])
+    units = removes_units(editor.plan.method)
+    sheet = stored.group_sheet(model) if units else None
+    names = {str(layer["name"]) for layer in layers}
+    if not units or sheet is not None:
+        _unknown_names(editor, known_names(sheet) if sheet is not None else names)
     left, right = st.columns([2, 3], gap="large")
     with left:
         problem = draw_controls(editor)
         run = st.container()
         with st.expander("Schedule", icon=":material/timeline:"):
             draw_schedule(editor.plan)
+    if removes_units(editor.plan.method) != units:
+        st.rerun()  # the method was changed above: another page belongs to it
+    if sheet is not None:
+        impossible = _groups(editor, session, model, sheet, right, problem)
+    else:
+        impossible = _layers(editor, session, model, layers, right)
+    with run:
+        draw_run(editor, session, reason=problem or impossible or _no_data(session))
+    code_drawer("plan", _facts(session, model, editor.plan))
+
+
+def _layers(
+    editor: DraftEditor, session: Session, model: Model, layers: Sequence[dict[str, Any]], right: DeltaGenerator
+) -> str | None:
+    """Estimate, bars and table of layers. Returns why the plan is impossible, or None."""
     sensitivity = usable_sensitivity(session, editor.plan)
     shown = preview_of(editor.plan, model, sensitivity)
     dense = state.dense_variant(session)
@@ -58,13 +84,41 @@ def render() -> None:
             shown, editor.plan, metric=metric, sensitivity=sensitivity, dense_sizes=dense.sizes if dense else {}
         )
         _bars(editor.plan, layers, shown)
-    with run:
-        draw_run(editor, session, reason=_why_not(session, problem, shown))
+    if removes_units(editor.plan.method):
+        find_groups(session, model)
+        return None
     st.subheader("Layers")
     with st.container(horizontal=True):
         draw_bulk(editor, layers)
     draw_table(editor, layers, shown.planned)
-    code_drawer("plan", _facts(session, model, editor.plan))
+    return shown.problem
+
+
+def _groups(
+    editor: DraftEditor,
+    session: Session,
+    model: Model,
+    sheet: GroupSheet,
+    right: DeltaGenerator,
+    problem: str | None,
+) -> str | None:
+    """What stays, a check on images, bars, and everything about groups. Returns why the plan is impossible, or None."""
+    if not sheet.groups:
+        with right:
+            nothing_to_remove(sheet)
+        return "This model has no group that can shrink."
+    shown = preview_groups(sheet, editor.plan)
+    dense = state.dense_variant(session)
+    data = backend.store().get_dataset(session.data_id) if session.data_id else None
+    metric = "mIoU" if model.description.get("task") == "segmentation" else "accuracy"
+    with right:
+        draw_group_estimate(shown, editor.plan, dense_sizes=dense.sizes if dense else {})
+        draw_check(session, editor.plan, data, metric=metric, reason=problem or shown.problem)
+        draw_bars(sheet, shown)
+    draw_groups(
+        editor, sheet, shown, {str(row["name"]): str(row.get("stage") or "") for row in model.description["layers"]}
+    )
+    return shown.problem
 
 
 def _head(editor: DraftEditor) -> None:
@@ -99,24 +153,27 @@ def _conflict(editor: DraftEditor) -> None:
             st.rerun()
 
 
-def _unknown_layers(editor: DraftEditor, known: Sequence[str]) -> None:
-    """Layers in the draft that this model does not have (another model was opened, or a plan was loaded)."""
-    names = set(known)
-    strange = [name for name in (*editor.plan.overrides, *editor.plan.protected) if name not in names]
+def _unknown_names(editor: DraftEditor, known: set[str]) -> None:
+    """Names in the draft that mean nothing here (another model was opened, a plan was loaded, the method changed)."""
+    strange = unknown_names(editor.plan, known)
     if not strange:
         return
     shown = ", ".join(escape(short(name, 30), markdown=True) for name in strange[:3]) + (
         " …" if len(strange) > 3 else ""
     )
-    st.warning(
-        f"The plan names {len(strange)} layers that this model does not have: {shown}.", icon=":material/link_off:"
+    groups = all(name.startswith("group:") for name in strange) and not removes_units(editor.plan.method)
+    said = (
+        f"The plan names {len(strange)} groups, and this method knows layers only: {shown}."
+        if groups
+        else f"The plan names {len(strange)} layers or groups that this model does not have: {shown}."
     )
+    st.warning(said, icon=":material/link_off:")
     if st.button("Remove them from the plan", key="plan-drop-unknown"):
 
         def dropped(plan: Plan) -> Plan:
             return plan.changed(
-                overrides={name: value for name, value in plan.overrides.items() if name in names},
-                protected=tuple(name for name in plan.protected if name in names),
+                overrides={name: value for name, value in plan.overrides.items() if name in known},
+                protected=tuple(name for name in plan.protected if name in known),
             )
 
         editor.edit(dropped, redraw=True)
@@ -146,12 +203,8 @@ def _bars(plan: Plan, layers: Sequence[dict[str, Any]], shown: Preview) -> None:
         )
 
 
-def _why_not(session: Session, problem: str | None, shown: Preview) -> str | None:
-    """Why the plan cannot run, or None."""
-    if problem is not None:
-        return problem
-    if shown.problem is not None:
-        return shown.problem
+def _no_data(session: Session) -> str | None:
+    """Why nothing can run in this session, or None."""
     if session.data_id is None:
         return "Open data on the Start page first: a variant is measured as soon as it is made."
     return None

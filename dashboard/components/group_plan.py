@@ -1,0 +1,90 @@
+"""The body of the Plan page for methods that remove units of coupled groups."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.comb.sheet import GroupSheet
+from core.store.records import Model, Session
+from dashboard.components.charts import draw
+from dashboard.components.empty import empty
+from dashboard.components.format import short
+from dashboard.components.group_charts import BARS, group_bars
+from dashboard.components.group_facts import named
+from dashboard.components.group_panel import CHOICE, draw_consequences, draw_panel
+from dashboard.components.group_preview import GroupPreview
+from dashboard.components.group_table import draw_group_bulk, draw_group_table
+from dashboard.components.group_why import draw_frozen, pick_from_chart
+from dashboard.components.jobs import job_banner, latest_job, submit
+from dashboard.components.plan_draft import DraftEditor
+
+__all__ = ["draw_bars", "draw_groups", "find_groups", "nothing_to_remove"]
+
+_TALL_PX = 470
+
+
+def draw_bars(sheet: GroupSheet, shown: GroupPreview) -> None:
+    """The bar of every group; a click chooses the group that is shown up close."""
+    if not shown.rows:
+        return
+    unit = st.segmented_control(
+        "Bars show",
+        list(BARS),
+        default="share",
+        required=True,
+        format_func=BARS.__getitem__,
+        key="plan-group-bars",
+        label_visibility="collapsed",
+    )
+    chosen = str(st.session_state.get(CHOICE, "")).removeprefix("group:")
+    picture = group_bars(shown.rows, unit=str(unit), chosen=chosen)
+    tall = picture.layout.height > _TALL_PX
+    with st.container(height=_TALL_PX if tall else "content", border=False, key="plan-group-bars-box"):
+        most = max(shown.rows, key=lambda row: row.sparsity)
+        event: Any = draw(
+            picture,
+            key="plan-group-bars-chart",
+            alt=f"Bar per group: what stays and what goes; most goes from {short(most.group.name, 40)}",
+            on_select="rerun",
+        )
+    pick_from_chart(event, key=CHOICE, prefix="group:", place=0, known=[named(group) for group in sheet.groups])
+
+
+def draw_groups(editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview, stages: dict[str, str]) -> None:
+    """Consequences, the group up close, the table of all groups, and what cannot shrink."""
+    draw_consequences(sheet, editor.plan)
+    st.subheader("A group up close", anchor=False)
+    draw_panel(editor, sheet, shown)
+    st.subheader("Groups", anchor=False)
+    with st.container(horizontal=True):
+        draw_group_bulk(editor, sheet, stages)
+    draw_group_table(editor, sheet, shown)
+    draw_frozen(sheet, key="plan-frozen")
+
+
+def find_groups(session: Session, model: Model) -> None:
+    """For a model that was opened before groups were kept with it: read them once, in the background."""
+    empty(
+        "The groups of this model are not known yet",
+        "It was opened by an earlier version. Reading its groups takes seconds and is done once; the plan runs "
+        "without it, too, but nothing of it can be shown before.",
+    )
+    job = latest_job(session.id, "groups")
+    if job is not None and (job.state.live or job.state.name != "DONE"):
+        job_banner(job, key="groups")
+    if (job is None or not job.state.live) and st.button(
+        "Find the groups", type="primary", icon=":material/account_tree:", key=f"find-groups-{model.id[:12]}"
+    ):
+        submit("groups", {}, session=session, title=f"Groups of {model.name}")
+        st.rerun()
+
+
+def nothing_to_remove(sheet: GroupSheet) -> None:
+    """A model without a group: which operation stands in the way, and what still works."""
+    why = f" For example {sheet.frozen[0].name}: {sheet.frozen[0].reason}." if sheet.frozen else ""
+    empty(
+        "Nothing can shrink in this model",
+        f"It has no group of channels, heads or neurons that could be removed.{why} Methods that mask single weights "
+        "still work: choose another method.",
+    )
+    draw_frozen(sheet, key="plan-frozen")
