@@ -38,10 +38,9 @@ def chosen_precision(wanted: str, device: torch.device) -> Precision:
 
 def make_fabric(device: torch.device, precision: Precision) -> "Fabric":
     """A silent Fabric for one device."""
-    for name in ("lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # after the import, which sets it to INFO
     devices: Any = 1 if device.index is None else [device.index]
     if device.type == "cpu":
         devices = 1

@@ -17,6 +17,7 @@ from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
 from core.pruning.plan import Plan
 from core.settings import Settings
+from core.training.settings import StageSettings
 
 from ..pruning.data import random_splits
 from ..pruning.networks import mixed, only_norm, tied
@@ -41,6 +42,16 @@ def sensitivity(model, splits):
     return measure_sensitivity(model, splits, SensitivitySettings(levels=(0.3, 0.6, 0.9), images=20, batch_size=20))
 
 
+def quick(name):
+    """Settings with which a method that trains takes seconds on 48 images; none for the others."""
+    method = METHODS[name]
+    if not method.trains:
+        return {}
+    fields = method.Settings.model_fields
+    stages = {key: {"epochs": 1} for key, field in fields.items() if field.annotation is StageSettings}
+    return {"training": {"batch_size": 24, "precision": "fp32"}, **stages}
+
+
 BY_WEIGHTS = [name for name in METHODS if METHODS[name].removes == "weights"]
 
 
@@ -56,9 +67,9 @@ class TestEveryMethod:
 
     def test_removes_exactly_what_the_plan_says_and_leaves_the_dense_model(self, name, model, splits):
         if name not in BY_WEIGHTS:
-            pytest.skip("removes units: see its own tests")
+            pytest.skip("removes units or nothing: see its own tests")
         before = {k: v.clone() for k, v in model.state_dict().items()}
-        result = prune(model, splits, Plan(method=name, sparsity=0.7))
+        result = prune(model, splits, Plan(method=name, sparsity=0.7, method_settings=quick(name)))
         assert result.removed == round(0.7 * result.size)
         assert {row["name"] for row in result.layers} == set(model.prunable()) == set(result.masks)
         for row in result.layers:
@@ -69,7 +80,16 @@ class TestEveryMethod:
         json.dumps(result.layers, allow_nan=False)
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
+    def test_a_course_exists_exactly_where_a_method_trains(self, name):
+        course = METHODS[name].course(Plan(method=name, sparsity=0.7))
+        assert (course is not None) == METHODS[name].trains
+        if course is not None:
+            assert len(course.sparsity) == course.epochs == sum(epochs for _, epochs in course.stages)
+            assert course.sparsity[-1] == (0.0 if METHODS[name].removes == "nothing" else 0.7)
+
     def test_sparsity_zero_is_bit_identical_and_says_so(self, name, model, splits):
+        if METHODS[name].trains:
+            pytest.skip("trains")
         result = prune(model, splits, Plan(method=name, sparsity=0.0, method_settings={}))
         dense = model.state_dict()
         assert all(torch.equal(v, dense[k]) for k, v in result.model.state_dict().items())
@@ -85,7 +105,7 @@ class TestEveryMethod:
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            prune(model, splits, Plan(method=name), progress=Stop())
+            prune(model, splits, Plan(method=name, method_settings=quick(name)), progress=Stop())
 
 
 @pytest.mark.parametrize("criterion", list(CRITERIA))
