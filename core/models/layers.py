@@ -9,10 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 
-__all__ = ["LAYER_TYPES", "PRUNABLE", "StochasticDepth", "build_layer", "constructor_arguments", "is_layer"]
+__all__ = [
+    *("LAYER_TYPES", "PRUNABLE", "StochasticDepth", "build_layer", "constructor_arguments", "is_layer"),
+    "known_shape",
+]
 
 
 class StochasticDepth(nn.Module):
@@ -161,6 +165,29 @@ _READ_DIFFERENTLY = {
 }
 
 
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softmax)
+_LIKE_INPUT = (*_ACTIVATIONS, nn.Identity, nn.modules.dropout._DropoutNd, StochasticDepth)
+
+
+def known_shape(layer: nn.Module, x: Any) -> tuple[int, ...] | None:
+    """Shape of the layer's result for ``x`` in eval mode, where it is known without a run; its type is that of ``x``.
+
+    Running norms and linear layers on the meta device is slow. Only a layer whose sizes fit its input is known.
+    """
+    if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point():
+        return None
+    if isinstance(layer, nn.Linear):
+        return (*x.shape[:-1], layer.out_features) if x.shape[-1] == layer.in_features else None
+    if isinstance(layer, _NORMS):
+        channels = layer.num_channels if isinstance(layer, nn.GroupNorm) else layer.num_features
+        return tuple(x.shape) if x.shape[1] == channels else None
+    if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
+        fits = tuple(x.shape[-len(layer.normalized_shape) :]) == tuple(layer.normalized_shape)
+        return tuple(x.shape) if fits else None
+    return tuple(x.shape) if isinstance(layer, _LIKE_INPUT) else None
+
+
 def is_layer(module: nn.Module) -> bool:
     """Whether the module stands in a graph as it is: exactly a standard type, without hooks or a replaced forward."""
     hooked = module._forward_pre_hooks or module._forward_hooks or "forward" in module.__dict__
@@ -202,6 +229,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_FILLING = frozenset((Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_))
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves out the initialisation of weights, which takes most of the time that a layer takes to construct."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in _FILLING else func(*args, **(kwargs or {}))
+
+
 def build_layer(kind: str, arguments: dict[str, Any]) -> nn.Module:
     """Construct a layer of a listed type on the meta device: its tensors have shapes, but no values yet.
 
@@ -214,7 +251,7 @@ def build_layer(kind: str, arguments: dict[str, Any]) -> nn.Module:
     if unknown:
         raise ModelError(f"A {kind} takes no argument “{sorted(unknown)[0]}”.")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutValues():
             return LAYER_TYPES[kind](**arguments)
     except ModelError:
         raise

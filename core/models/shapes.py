@@ -8,15 +8,17 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
-from .layers import StochasticDepth
+from .layers import known_shape
 from .traced import TracedModel, main_output
+from .vocabulary import FUNCTIONS
 
 __all__ = ["Walk", "output_shape", "walk"]
 
-# In eval mode their result has the shape and type of their input: nothing needs to run (norms on meta are slow).
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
-_LIKE_INPUT = (*_NORMS, *_ACTIVATIONS, nn.Identity, nn.modules.dropout._DropoutNd, StochasticDepth)
+_NAMES = "add sub mul truediv maximum minimum relu relu6 silu gelu sigmoid tanh hardswish softmax"
+_ELEMENTWISE = frozenset(FUNCTIONS[name].call for name in _NAMES.split())
+"""Their result has the shape and type of the first operand when all tensors among the operands are alike."""
+
+_ATTENTION = FUNCTIONS["scaled_dot_product_attention"].call
 
 Walk = dict[fx.Node, Any]
 """Value of each node: tensors are on the meta device (shape and dtype, no data); sizes are integers."""
@@ -69,16 +71,36 @@ def _value(module: nn.Module, node: fx.Node, values: Walk, shape: tuple[int, ...
     if node.op == "get_attr":
         path, _, leaf = str(node.target).rpartition(".")
         return getattr(module.get_submodule(path), leaf).detach().to("meta")
-    args = map_arg(node.args, lambda used: values[used])
+    args: Any = map_arg(node.args, lambda used: values[used])
     kwargs = map_arg(node.kwargs, lambda used: values[used])
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
-        if isinstance(layer, _LIKE_INPUT):
-            return args[0]
+        known = known_shape(layer, args[0]) if len(args) == 1 else None
+        if known is not None:
+            return args[0] if known == args[0].shape else args[0].new_empty(known)
         return type(layer).forward(layer, *args, **kwargs)
     if node.op == "output":
         return args[0]
+    if node.target in _ELEMENTWISE and _alike(args):
+        return args[0]
+    if node.target is _ATTENTION and len(args) > 2:
+        query, key, value = args[:3]
+        if query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+            return query.new_empty((*query.shape[:-1], value.shape[-1]))
     return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _alike(args: tuple[Any, ...]) -> bool:
+    """Whether the operands are floating-point tensors of one shape and type, and numbers after the first."""
+    first = args[0]
+    if not isinstance(first, Tensor) or not first.is_floating_point():
+        return False
+    return all(
+        (arg.shape == first.shape and arg.dtype == first.dtype)
+        if isinstance(arg, Tensor)
+        else type(arg) in (int, float)
+        for arg in args[1:]
+    )
 
 
 def output_shape(model: TracedModel) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from .layers import is_layer
+from .layers import is_layer, known_shape
 from .recording import BATCH, Recorder, Untraceable, leaves, map_leaves
 
 __all__ = ["Alias", "First", "Tracer"]
@@ -178,11 +178,7 @@ class Tracer(Recorder, TorchFunctionMode):
             args = inspect.signature(type(layer).forward).bind(layer, *args, **kwargs).args[1:]
         with torch._C.DisableTorchFunction():
             inputs = map_leaves(self.node_of, args)
-        self._recording = False
-        try:
-            result = type(layer).forward(layer, *args)
-        finally:
-            self._recording = True
+        result = self._run_layer(layer, args)
         with torch._C.DisableTorchFunction():
             node = self.graph.create_node("call_module", name, inputs)
             node.meta["source"] = self.last_source
@@ -190,6 +186,19 @@ class Tracer(Recorder, TorchFunctionMode):
                 self._write(args[0], node)
                 return args[0]
             return self._wrap(result, node)
+
+    def _run_layer(self, layer: nn.Module, args: Any) -> Any:
+        """The layer's result on the meta device."""
+        if len(args) == 1 and not layer.training:
+            with torch._C.DisableTorchFunction():
+                shape = known_shape(layer, args[0])
+                if shape is not None:
+                    return torch.empty(shape, dtype=args[0].dtype, device="meta")
+        self._recording = False
+        try:
+            return type(layer).forward(layer, *args)
+        finally:
+            self._recording = True
 
     # -- the handler --------------------------------------------------------------------------------------------
 
@@ -231,6 +240,8 @@ class Tracer(Recorder, TorchFunctionMode):
             return self._batched_factory(name, args, kwargs)
         if name in _CONCRETE:
             return func(*args, **kwargs)
+        if any(isinstance(leaf, Tensor) for leaf in leaves(args)):  # a constant, spread over the examples
+            return self._record(func, name, args, kwargs)
         self._note(name)
         raise Untraceable(f"“{name}” makes a tensor whose size follows the batch{self.at()}; this is not supported.")
 

@@ -546,6 +546,26 @@ class OldAttention(nn.Module):
         return self.head((y + query).mean(1))
 
 
+class ConstantPerExample(nn.Module):
+    """A grid that the forward makes and spreads over the examples, read by a layer: ConViT's relative positions."""
+
+    def __init__(self, heads: int = 3) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 12, 4, 4)
+        self.positions = nn.Linear(2, heads)
+        self.value = nn.Linear(12, heads * 5)
+        self.head = nn.Linear(heads * 5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        n, t, _ = x.shape
+        index = torch.arange(t, device=x.device, dtype=x.dtype)
+        offsets = torch.stack([index[:, None] - index, (index[:, None] - index).abs()], -1)
+        scores = self.positions(offsets.unsqueeze(0).expand(n, -1, -1, -1)).permute(0, 3, 1, 2)
+        value = self.value(x).view(n, t, 3, 5).transpose(1, 2)
+        return self.head(F.relu(scores.softmax(-1) @ value).transpose(1, 2).flatten(2).mean(1))
+
+
 ADVERSARIES: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
@@ -553,7 +573,7 @@ ADVERSARIES: dict[str, type[nn.Module]] = {
         *(Transposed, Gated, ManyOutputs, Shuffles, RawParameters, Norms, LinearAttention, StoredShapes, FrozenPath),
         AllOrNone,
         *(Attention, SingleSlices, ChannelsInSpace, UnevenReshape, Mixed, TrainingHead, PatchMerging, FixedSlices),
-        OldAttention,
+        *(OldAttention, ConstantPerExample),
     )
 }
 
