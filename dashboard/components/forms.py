@@ -54,10 +54,21 @@ def settings_form(
     choose among (members of a registry), or value → label.
     """
     form = _Form(choices or {}, on_change)
-    if PRESET in kind.model_fields:
-        key, value = _presets(kind, value, key)
-        exclude = {*exclude, PRESET}
-    entered = _draw(kind, value, (), form, key=key, exclude=exclude)
+    if PRESET not in kind.model_fields:
+        return _validated(kind, _draw(kind, value, (), form, key=key, exclude=exclude), form)
+    memory = st.session_state.setdefault(f"{key}-filled", {"times": 0, "body": None})
+    body, memory["body"] = memory["body"], None
+    start = value if body is None else kind.model_validate(body)
+    slot = st.container()
+    entered = _draw(kind, start, (), form, key=f"{key}-{memory['times']}", exclude={*exclude, PRESET})
+    found = _validated(kind, {**entered, PRESET: OWN}, form)
+    with slot:
+        _presets(kind, found, key, memory)
+    return found
+
+
+def _validated(kind: type[S], entered: Mapping[str, Any], form: _Form) -> S | None:
+    """The settings, or None and every problem written where it belongs."""
     rest = st.empty()
     try:
         return kind.model_validate(entered)
@@ -75,40 +86,34 @@ def settings_form(
         return None
 
 
-def _presets(kind: type[S], value: S | None, key: str) -> tuple[str, S | None]:
+def _presets(kind: type[S], found: S | None, key: str, memory: dict[str, Any]) -> None:
     """Buttons that fill the form in; the one whose values are in force is marked.
 
-    A preset is an action, not a state: the fields show what it set, and can be changed afterwards.
-
-    Returns:
-        The key of the widgets, which is another one after every filling, and what they start with.
+    A preset is an action, not a state: the fields show what it set, and can be changed afterwards. The widgets of a
+    filled form have new keys, because those that a person has touched do not listen any more.
     """
-    filled = f"{key}-filled"
-    memory = st.session_state.setdefault(filled, {"times": 0, "body": None})
-    body, memory["body"] = memory["body"], None
-    current = kind.model_validate(body) if body is not None else value or kind()
     info = kind.model_fields[PRESET]
-    names = [name for name in get_args(info.annotation) if name != OWN]
-    by_name = {name: kind.model_validate(current.model_dump() | {PRESET: name}).model_dump() for name in names}
-    matching = [name for name, dump in by_name.items() if dump | {PRESET: OWN} == current.model_dump() | {PRESET: OWN}]
-    # Another widget whenever another preset is in force: its mark is never out of date.
+    body = (found or kind()).model_dump()
+    by_name = {
+        name: kind.model_validate(body | {PRESET: name}).model_dump() | {PRESET: OWN}
+        for name in get_args(info.annotation)
+        if name != OWN
+    }
+    matching = [name for name, filled in by_name.items() if found is not None and filled == body]
     button = f"{key}-{memory['times']}-{PRESET}-{matching[0] if matching else OWN}"
 
     def fill() -> None:
-        chosen = st.session_state[button]
-        if chosen is not None:
-            known = st.session_state[filled]
-            st.session_state[filled] = {"times": known["times"] + 1, "body": by_name[chosen] | {PRESET: OWN}}
+        if (chosen := st.session_state[button]) is not None:
+            memory.update(times=memory["times"] + 1, body=by_name[chosen])
 
     st.pills(
         field_label(PRESET, info),
-        names,
+        list(by_name),
         default=matching[0] if matching else None,
         key=button,
         on_change=fill,
         help=info.description,
     )
-    return f"{key}-{memory['times']}", kind.model_validate(current.model_dump() | {PRESET: OWN})
 
 
 def problem_sentence(item: Mapping[str, Any], known: tuple[str, FieldInfo] | None = None) -> str:

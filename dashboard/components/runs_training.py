@@ -12,7 +12,7 @@ from core.store.records import Job, JobState
 from dashboard import backend
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.charts import draw
-from dashboard.components.format import count, duration, percent, signed
+from dashboard.components.format import duration, percent, signed, whole
 from dashboard.components.training_charts import layers_figure, loss_figure, score_figure
 from dashboard.components.training_data import (
     epochs_of,
@@ -118,9 +118,9 @@ def _figures_of(job: Job, history: Mapping[str, Any]) -> list[str]:
     if isinstance(now.get("images_per_s"), int | float):
         threads = history.get("threads")
         note = f"{threads} threads, {history.get('precision', 'fp32')}" if threads else None
-        shown.append(number_html("Speed", f"{count(now['images_per_s'])} images/s", note=note))
+        shown.append(number_html("Speed", f"{whole(now['images_per_s'])} images/s", note=note))
     if live and job.eta_s is not None:
-        shown.append(number_html("Time left", duration(job.eta_s).replace(" ", "\u00a0", 1), measured=False))
+        shown.append(number_html("Time left", duration(job.eta_s).replace(" ", "\u00a0"), measured=False))
     return shown
 
 

@@ -31,6 +31,7 @@ _STAGE = "rgba(128,128,120,0.10)"
 _INK = "rgba(128,128,120,1)"
 _MARKED_EPOCHS = 40
 _GAP = 0.11
+_HEIGHT_PX = 450
 _ROW_PX = 18
 
 
@@ -116,11 +117,13 @@ def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) 
 
 
 def score_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
-    """Above: score on the selection split with its interval, on training batches, and of the dense model. Below:
-    sparsity and its target."""
+    """Score on the selection split with its interval, on training batches, and of the dense model; below it sparsity
+    with its target and, where the method knows them, hidden weights."""
     metric = metric_of(history)
-    shown = panels([f"{metric[:1].upper()}{metric[1:]}", "Sparsity"], shares=(5, 3), height=430, run=run, touch=touch)
-    _prepare(shown, history)
+    hidden = line(history, "hidden")
+    titles = [f"{metric[:1].upper()}{metric[1:]}", "Sparsity", *(["Hidden weights"] if hidden.values else [])]
+    shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX, run=run, touch=touch)
+    _prepare(shown, history, names=True)
     selected = line(history, "select_score", low="select_low", high="select_high")
     _band(shown, selected, ACCENT)
     trained = line(history, "train_score")
@@ -159,28 +162,29 @@ def score_figure(history: History, *, run: str, touch: bool = False) -> go.Figur
         shown.add_hline(y=target, yref="y2", line={"color": PALETTE[4], "width": 1, "dash": "dot"}, layer="below")
     shown.update_layout(
         yaxis={"tickformat": ".0%" if _spread(selected, trained, dense) > 0.05 else ".1%"},
-        yaxis2={"tickformat": ".0%", "rangemode": "tozero"},
+        yaxis2={"tickformat": ".0%", "range": [0.0, 1.04], "tickvals": [0.0, 0.5, 1.0]},
     )
+    if hidden.values:
+        _curve(shown, hidden, "hidden weights", PALETTE[5], axis="y3", form=",d", legend=False)
+        shown.update_layout(yaxis3={"rangemode": "tozero", "tickformat": "~s", "nticks": 3})
     return shown
 
 
 def loss_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
-    """Loss and its parts, learning rate, and, where the method knows them, hidden and revived weights."""
-    moving = {name: line(history, name) for name in ("hidden", "revived")}
-    moving = {name: found for name, found in moving.items() if found.values}
-    titles = ["Loss on training batches", "Learning rate", *(["Hidden and revived weights"] if moving else [])]
-    shown = panels(titles, shares=(5, 2, 3)[: len(titles)], height=430, run=run, touch=touch)
-    _prepare(shown, history)
+    """Loss and its parts, learning rate, and, where the method knows them, the weights that came back."""
+    revived = line(history, "revived")
+    titles = ["Loss on training batches", "Learning rate", *(["Revived weights"] if revived.values else [])]
+    shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX, run=run, touch=touch)
+    _prepare(shown, history, names=False)
     parts = loss_parts(history)
     _curve(shown, line(history, "loss"), "total" if parts else "loss", ACCENT, form=".4g")
     for index, (name, found) in enumerate(parts.items(), start=1):
         _curve(shown, found, name, PALETTE[index % len(PALETTE)], dash=DASHES[index % len(DASHES)], form=".4g")
     _curve(shown, line(history, "learning_rate"), "learning rate", PALETTE[3], axis="y2", form=".3g", legend=False)
-    for index, (name, found) in enumerate(moving.items()):
-        _curve(shown, found, name, PALETTE[(4, 5)[index]], dash=DASHES[index], axis="y3", form=",d")
     shown.update_layout(yaxis={"rangemode": "tozero"}, yaxis2={"rangemode": "tozero", "nticks": 3, "tickformat": "~g"})
-    if moving:
-        shown.update_layout(yaxis3={"rangemode": "tozero", "tickformat": "~s"})
+    if revived.values:
+        _curve(shown, revived, "revived weights", PALETTE[4], axis="y3", form=",d", legend=False)
+        shown.update_layout(yaxis3={"rangemode": "tozero", "tickformat": "~s", "nticks": 3})
     return shown
 
 
@@ -214,12 +218,12 @@ def layers_figure(history: History, *, run: str, dark: bool) -> go.Figure:
     return shown
 
 
-def _prepare(shown: go.Figure, history: History) -> None:
+def _prepare(shown: go.Figure, history: History, *, names: bool) -> None:
     """The axis of epochs, which grows in steps and not with every epoch, and the stages behind."""
     planned, done = planned_epochs(history), len(epochs_of(history))
     end = planned if planned <= _MARKED_EPOCHS else min(planned, max(20, 10 * math.ceil(1.25 * done / 10)))
     shown.update_xaxes(range=[0.5, max(2, end) + 0.5])
-    shade_stages(shown, [span for span in stage_spans(history) if span.first <= end])
+    shade_stages(shown, [span for span in stage_spans(history) if span.first <= end], names=names)
 
 
 def _curve(
@@ -258,6 +262,7 @@ def _band(shown: go.Figure, found: Line, colour: str) -> None:
         go.Scatter(
             x=[*found.epochs, *reversed(found.epochs)],
             y=[*found.high, *reversed(found.low)],
+            mode="lines",
             fill="toself",
             fillcolor=faded(colour, 0.16),
             line={"width": 0},
@@ -270,13 +275,13 @@ def _band(shown: go.Figure, found: Line, colour: str) -> None:
 def _events(shown: go.Figure, history: History) -> None:
     """What happened on the way (early stop, restored state, diverged): marks at the bottom that speak when touched."""
     events: Sequence[Mapping[str, Any]] = [item for item in history.get("events") or () if item.get("text")]
-    scores = line(history, "select_score").values
-    if not events or not scores:
+    selected = line(history, "select_score", low="select_low", high="select_high")
+    if not events or not selected.values:
         return
     shown.add_trace(
         go.Scatter(
             x=[max(1, int(item.get("epoch") or 1)) for item in events],
-            y=[min(scores)] * len(events),
+            y=[min(selected.low or selected.values)] * len(events),
             mode="markers",
             name="events",
             marker={"symbol": SYMBOLS[3], "size": 9, "color": WARNING},

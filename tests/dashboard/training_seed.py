@@ -72,7 +72,7 @@ def training_history(
         "dense_score": dense,
         "target": target,
         "unit": "weights",
-        "stages": [stage for stage in begin if stage["first_epoch"] <= max(1, done + 1)],
+        "stages": begin,
         "epochs": rows,
         "step": step if running else None,
         "events": [{"epoch": growth, "step": 0, "text": "The target sparsity is reached."}] if done >= growth else [],
