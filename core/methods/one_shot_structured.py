@@ -10,7 +10,7 @@ from ..progress import SILENT, Progress
 from ..pruning.criteria.base import CalibrationContext
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.groups.budget import Limits, Removal
-from ..pruning.groups.choosing import choose_units, per_cost, resolved
+from ..pruning.groups.choosing import Milliseconds, choose_units, per_cost, resolved
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
@@ -32,10 +32,11 @@ _Allocation = Literal[("plan", *GROUP_ALLOCATIONS)]  # type: ignore[valid-type]
 class OneShotStructuredSettings(Settings):
     """What one-shot structured pruning lets a person choose."""
 
-    budget: Literal["parameters", "macs", "channels"] = Field(
+    budget: Literal["parameters", "macs", "channels", "latency"] = Field(
         default="parameters",
         title="Sparsity counts",
-        description="What the plan's sparsity is a fraction of: parameters, MACs, or channels (heads, neurons).",
+        description="What the plan's sparsity is a fraction of: parameters, MACs, channels (heads, neurons) or "
+        "latency in ONNX Runtime, predicted from layers timed on this machine.",
     )
     criterion: _Criterion = Field(
         default="plan", title="Criterion for groups", description="“plan”: the plan's, where groups know it."
@@ -43,7 +44,7 @@ class OneShotStructuredSettings(Settings):
     allocation: _Allocation = Field(
         default="plan", title="Allocation over groups", description="“plan”: the plan's, where groups know it."
     )
-    per_cost: Literal["none", "parameters", "macs"] = Field(
+    per_cost: Literal["none", "parameters", "macs", "latency"] = Field(
         default="none", title="Score per saved", description="Divide scores by what one unit of the group saves."
     )
     round_to: int = Field(
@@ -113,6 +114,7 @@ class OneShotStructured(Method):
         checkpoints: "Checkpoints | None" = None,
     ) -> MethodResult:
         """Comb → score → allocate → remove → verify → recalibrate."""
+        from ..analysis.network_latency import NetworkLatency
         from ..analysis.recalibration import recalibrate_batchnorm
         from ..comb.combing import comb
         from ..comb.record import recorded_removal
@@ -129,7 +131,8 @@ class OneShotStructured(Method):
         )
         sheet = summarise(found, {criterion: score_groups(criterion, found, context)})
         progress.check()
-        removal, _ = planned_removal(sheet, plan)
+        times = NetworkLatency(found, progress=progress) if _needs_times(settings) else None
+        removal, _ = planned_removal(sheet, plan, milliseconds=times)
         if not any(removal.values()):
             survivors = Survivors(found, {})
             notes = ["Nothing is removed: the result is the dense model, bit for bit."]
@@ -147,6 +150,13 @@ class OneShotStructured(Method):
             f"{sum(bool(units) for units in removal.values())} of {len(found.groups)} groups.",
             proof.sentence,
         ]
+        latency = times.to_json(left) if times is not None else None
+        if latency is not None:
+            notes.append(
+                f"Predicted latency in ONNX Runtime, one image, {latency['threads']} thread: "
+                f"{latency['predicted_ms']:.3g} ms of {latency['dense_ms']:.3g} ms ({latency['ratio']:.2f}×), from "
+                "layers timed on this machine; Compare measures it."
+            )
         if settings.recalibrate:
             notes.append(_recalibrated(pruned, splits, settings, plan, progress, recalibrate_batchnorm))
         history = {
@@ -154,17 +164,25 @@ class OneShotStructured(Method):
             "verification": proof.__dict__,
             "criterion": criterion,
             "allocation": allocation,
+            **({"latency": latency} if latency is not None else {}),
         }
         return MethodResult(
             pruned, _masks(found, survivors), _rows(found, survivors), tuple(filter(None, notes)), history
         )
 
 
-def planned_removal(sheet: "GroupSheet", plan: Plan) -> tuple[Removal, str | None]:
+def _needs_times(settings: OneShotStructuredSettings) -> bool:
+    return "latency" in (settings.budget, settings.per_cost)
+
+
+def planned_removal(
+    sheet: "GroupSheet", plan: Plan, *, milliseconds: Milliseconds | None = None
+) -> tuple[Removal, str | None]:
     """The units that this method will remove: on a sheet with the criterion's scores, exactly those.
 
     Needs no torch, so that a page shows what a plan does while it is edited. A criterion that looks at data has no
-    scores on a model's stored sheet; magnitude stands in for it then, and the sentence that comes second says so.
+    scores on a model's stored sheet; magnitude stands in for it then, and MACs for a latency that was not measured
+    (``milliseconds``); the sentence that comes second says so.
 
     Raises:
         PlanError: unknown names, an impossible target (says the most that is possible), or weights without scores.
@@ -182,8 +200,14 @@ def planned_removal(sheet: "GroupSheet", plan: Plan) -> tuple[Removal, str | Non
             note = f"{title} looks at data when the plan runs; until then {other} stands in for it."
     else:
         raise PlanError("This model's weights cannot be ranked: they are not finite. Load a sound checkpoint.")
+    if milliseconds is None and _needs_times(settings):
+        note = f"{note or ''} Layers are timed when the plan runs; until then MACs stand in for latency.".strip()
+        settings = settings.changed(
+            budget="macs" if settings.budget == "latency" else settings.budget,
+            per_cost="macs" if settings.per_cost == "latency" else settings.per_cost,
+        )
     if settings.per_cost != "none":
-        scores = per_cost(sheet, scores, settings.per_cost)
+        scores = per_cost(sheet, scores, settings.per_cost, round_to=settings.round_to, milliseconds=milliseconds)
     removal = choose_units(
         sheet,
         scores,
@@ -195,6 +219,7 @@ def planned_removal(sheet: "GroupSheet", plan: Plan) -> tuple[Removal, str | Non
         overrides=plan.overrides,
         protected=plan.protected,
         kinds=settings.kinds,
+        milliseconds=milliseconds,
     )
     return removal, note
 

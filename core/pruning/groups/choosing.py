@@ -1,19 +1,23 @@
 """From a plan and the groups of a model to the units that go. Knows no torch: pages choose as methods do."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
+from ...comb.counting import Counts
 from ...comb.sheet import GroupSheet, SheetGroup
 from ...errors import PlanError
 from .allocation import GROUP_ALLOCATIONS, GroupScores
 from .base import GROUP_CRITERIA, Scores
 from .budget import Candidate, Limits, Removal, allowed, choose
 
-__all__ = ["Budget", "choose_units", "groups_of_layers", "per_cost", "resolved"]
+__all__ = ["Budget", "Milliseconds", "choose_units", "groups_of_layers", "per_cost", "resolved"]
 
-Budget = Literal["parameters", "macs", "channels"]
+Budget = Literal["parameters", "macs", "channels", "latency"]
+Milliseconds = Callable[[Counts], float]
+"""Predicted latency of what a removal leaves."""
 
 
 def resolved(
@@ -61,10 +65,33 @@ def groups_of_layers(sheet: GroupSheet, name: str) -> tuple[SheetGroup, ...]:
     return sheet.groups_of(name)
 
 
-def per_cost(sheet: GroupSheet, scores: Scores, unit: Literal["parameters", "macs"]) -> Scores:
-    """Scores divided by what removing one unit of the group saves, in parameters or MACs of the dense model."""
-    savings = {g.name: g.unit_macs if unit == "macs" else g.unit_parameters for g in sheet.groups}
-    return {name: scores[name] / max(1, saving) for name, saving in savings.items()}
+def per_cost(
+    sheet: GroupSheet,
+    scores: Scores,
+    unit: Literal["parameters", "macs", "latency"],
+    *,
+    round_to: int = 1,
+    milliseconds: Milliseconds | None = None,
+) -> Scores:
+    """Scores divided by what removing one unit of the group saves in the dense model.
+
+    Milliseconds are not proportional to channels, so they are what a removal of one step of ``round_to`` saves, per
+    unit; where that saves nothing, a thousandth of the network's time stands for it.
+    """
+    if unit == "latency":
+        assert milliseconds is not None
+        savings = {group.name: _saved_ms(sheet, group, round_to, milliseconds) for group in sheet.groups}
+    else:
+        savings = {g.name: float(max(1, g.unit_macs if unit == "macs" else g.unit_parameters)) for g in sheet.groups}
+    return {name: scores[name] / saving for name, saving in savings.items()}
+
+
+def _saved_ms(sheet: GroupSheet, group: SheetGroup, round_to: int, milliseconds: Milliseconds) -> float:
+    step = max(1, round_to // math.gcd(round_to, group.width))
+    units = min(group.units - 1, group.units % step or step)
+    dense = milliseconds(sheet.dense)
+    saving = dense - milliseconds(sheet.counts({group.name: range(units)}))
+    return max(saving, 1e-3 * dense) / max(1, units)
 
 
 def choose_units(
@@ -79,8 +106,11 @@ def choose_units(
     overrides: Mapping[str, float],
     protected: Sequence[str],
     kinds: Sequence[str],
+    milliseconds: Milliseconds | None = None,
 ) -> Removal:
     """The units that go: least important first, until ``target`` of the budget's unit is saved.
+
+    ``milliseconds`` is what a budget of latency is counted with.
 
     Raises:
         PlanError: for an unknown allocation, names that do not fit the model, or a target out of reach.
@@ -105,11 +135,14 @@ def choose_units(
     fixed = {c.name: _nearest(c, ratios[c.name], limits) for c in candidates if c.name in ratios}
     total = sum(group.units for group in sheet.groups)
     dense = sheet.dense
+    dense_ms = milliseconds(dense) if budget == "latency" and milliseconds is not None else 1.0
 
     def saved(removal: Removal) -> float:
         if budget == "channels":
             return sum(map(len, removal.values())) / max(1, total)
         left = sheet.counts(removal)
+        if budget == "latency" and milliseconds is not None:
+            return 1 - milliseconds(left) / dense_ms
         return 1 - left.macs / max(1, dense.macs) if budget == "macs" else 1 - left.parameters / dense.parameters
 
     return choose(

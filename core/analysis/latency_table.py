@@ -1,0 +1,202 @@
+"""What layers cost in time on this machine: a table of measured milliseconds, filled as it is asked.
+
+Time is not proportional to channels: kernels work on blocks of 8 or 16, and a depthwise convolution of 33 channels can
+take three times as long as one of 48. So nothing is interpolated: each layer is timed by itself in ONNX Runtime (bias
+and ReLU included, as they are fused when deployed) at the very channel numbers that are asked for; rounding a plan's
+channels keeps the table small. What layers do not explain (additions, attention products, reshaping) is taken from one
+measurement of the whole dense network, and assumed to stay.
+
+Knows no torch: a plan is costed while it is edited.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_cache_dir
+
+from ..comb.geometry import LayerGeometry
+from ..progress import SILENT, Progress
+from .machine import cpu_features, cpu_name
+
+__all__ = ["LatencyTable", "default_table_path", "milliseconds_of"]
+
+_VERSION = 1
+_RUNS = (5, 25)
+_BUDGET_S = 0.02
+
+
+def default_table_path(threads: int = 1) -> Path:
+    """The table of this machine for a number of threads, in the user's cache folder."""
+    return Path(os.environ.get("ESPALIER_CACHE") or user_cache_dir("espalier")) / f"latency-{threads}.json"
+
+
+class LatencyTable:
+    """Milliseconds of layers, one example at a time.
+
+    Args:
+        path: where the table is kept between processes (None: nowhere). A table of another machine, runtime version
+            or number of threads is not used.
+        threads: of ONNX Runtime.
+    """
+
+    def __init__(self, path: Path | None = None, *, threads: int = 1) -> None:
+        self.path, self.threads = path, threads
+        self.measured = 0
+        """Points that this object measured itself."""
+        self._points: dict[str, float] = {}
+        self._overhead_ms: float | None = None
+        self._unsaved = False
+        if path is not None:
+            self._read(path)
+
+    def predict(
+        self,
+        layers: Mapping[str, LayerGeometry],
+        weight_shapes: Mapping[str, tuple[int, ...]],
+        *,
+        measure: bool = True,
+        progress: Progress = SILENT,
+    ) -> float | None:
+        """Milliseconds of all layers at the given shapes of their weights (dense where a layer is not named).
+
+        Points that are missing are measured; with ``measure=False`` the answer is None then.
+        """
+        total = 0.0
+        for name, geometry in layers.items():
+            own = self.layer(geometry, weight_shapes.get(name, geometry.weight), measure=measure)
+            if own is None:
+                return None
+            total += own
+            progress.check()
+        return total
+
+    def layer(self, geometry: LayerGeometry, weight: tuple[int, ...], *, measure: bool = True) -> float | None:
+        """Milliseconds of one layer with a weight of this shape, over all its calls."""
+        smaller = _with_weight(geometry, weight)
+        key = hashlib.sha256(json.dumps(replace(smaller, calls=1).to_json()).encode()).hexdigest()[:20]
+        if key not in self._points:
+            if not measure:
+                return None
+            if self._overhead_ms is None:
+                self._overhead_ms = _time_model(_identity(), (1,), self.threads)
+            self._points[key] = max(0.0, _time_layer(smaller, self.threads) - self._overhead_ms)
+            self.measured += 1
+            self._unsaved = True
+        return self._points[key] * geometry.calls
+
+    def save(self) -> None:
+        """Write the table beside its place and rename it; another process's points are kept."""
+        if self.path is None or not self._unsaved:
+            return
+        own = dict(self._points)
+        self._read(self.path)
+        self._points |= own
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        body = {"version": _VERSION, "machine": self._machine(), "points": self._points}
+        with tempfile.NamedTemporaryFile("w", dir=self.path.parent, suffix=".tmp", delete=False) as file:
+            json.dump(body, file)
+        Path(file.name).replace(self.path)
+        self._unsaved = False
+
+    def _read(self, path: Path) -> None:
+        try:
+            body = json.loads(path.read_text())
+            if body["version"] == _VERSION and body["machine"] == self._machine():
+                self._points = {str(key): float(value) for key, value in body["points"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # no table, or a damaged one: it is only a cache
+
+    def _machine(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        return {
+            "cpu": cpu_name(),
+            "features": cpu_features(),
+            "onnxruntime": version("onnxruntime"),
+            "threads": self.threads,
+        }
+
+
+def _with_weight(geometry: LayerGeometry, weight: tuple[int, ...]) -> LayerGeometry:
+    """The layer with fewer channels: groups go with the channels of a depthwise convolution, else they stay."""
+    if geometry.depthwise:
+        return replace(geometry, weight=weight, groups=max(1, weight[0] * geometry.groups // geometry.weight[0]))
+    if geometry.groups > 1 and weight[0] % geometry.groups:
+        weight = (max(1, round(weight[0] / geometry.groups)) * geometry.groups, *weight[1:])
+    return replace(geometry, weight=weight)
+
+
+def _time_layer(geometry: LayerGeometry, threads: int) -> float:
+    from onnx import TensorProto, helper, numpy_helper
+
+    draw = np.random.default_rng(0)
+    weight = draw.standard_normal(geometry.weight, dtype=np.float32)
+    if geometry.kind == "linear":
+        shape: tuple[int, ...] = (geometry.space[0], geometry.weight[1])
+        node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
+        channels = geometry.weight[0]
+    else:
+        into = geometry.weight[0] if geometry.kind == "transposed" else geometry.weight[1] * geometry.groups
+        channels = geometry.weight[1] * geometry.groups if geometry.kind == "transposed" else geometry.weight[0]
+        shape = (1, into, *geometry.space)
+        node = helper.make_node(
+            "ConvTranspose" if geometry.kind == "transposed" else "Conv",
+            ["x", "w", "b"],
+            ["y"],
+            strides=list(geometry.stride),
+            pads=[*geometry.padding, *geometry.padding],
+            dilations=list(geometry.dilation),
+            group=geometry.groups,
+        )
+    graph = helper.make_graph(
+        [node, helper.make_node("Relu", ["y"], ["z"])],
+        "layer",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.zeros(channels, np.float32), "b")],
+    )
+    return _time_model(_bytes(graph), shape, threads)
+
+
+def _identity() -> bytes:
+    """A network that does nothing: what a run costs before any layer works."""
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1,))
+    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, (1,))
+    return _bytes(helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "nothing", [value], [result]))
+
+
+def _bytes(graph: Any) -> bytes:
+    from onnx import helper
+
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _time_model(model: bytes, shape: tuple[int, ...], threads: int) -> float:
+    from ..export.onnx_parity import onnx_session
+
+    session = onnx_session(model, threads=threads)
+    feed = {"x": np.zeros(shape, np.float32)}
+    return milliseconds_of(lambda: session.run(None, feed))
+
+
+def milliseconds_of(run: Callable[[], object]) -> float:
+    """Lower-quartile milliseconds of one run: interruptions only ever add time."""
+    run()
+    times: list[float] = []
+    started = time.perf_counter()
+    while len(times) < _RUNS[0] or (len(times) < _RUNS[1] and time.perf_counter() - started < _BUDGET_S):
+        before = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - before)
+    return 1e3 * float(np.quantile(times, 0.25))
