@@ -5,7 +5,7 @@ colours of data are given here, in middle tones that read on both papers. Never 
 use a marker symbol, a dash or a label.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -44,6 +44,8 @@ DIVERGING = [[0.0, "#2E6FA7"], [0.5, "#EFEDE6"], [1.0, "#B5511C"]]
 
 _GRID = "rgba(128,128,120,0.20)"
 _LINE = "rgba(128,128,120,0.55)"
+_AXIS = {"gridcolor": _GRID, "zeroline": False, "linecolor": _LINE, "ticks": "outside", "ticklen": 4}
+_AXIS |= {"tickcolor": _LINE, "automargin": True}
 
 
 def faded(colour: str, alpha: float = 0.18) -> str:
@@ -62,34 +64,36 @@ def figure(
     y_percent: bool = False,
     x_log: bool = False,
     y_log: bool = False,
+    traces: Sequence[Mapping[str, Any]] = (),
+    layout: Mapping[str, Any] | None = None,
 ) -> go.Figure:
-    """An empty figure in the house style. ``*_percent`` axes take fractions and show per cent."""
-    axis: dict[str, Any] = {"gridcolor": _GRID, "zeroline": False, "linecolor": _LINE, "ticks": "outside", "ticklen": 4}
-    axis |= {"tickcolor": _LINE, "automargin": True, "title": {"standoff": 10}}
-    shown = go.Figure()
-    shown.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 12, "b": 8},
-        showlegend=legend,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": ""},
-        hovermode="closest",
-        dragmode=False,
-        bargap=0.04,
-        xaxis={**axis, "showgrid": False, "title": {"text": x_title, "standoff": 10}},
-        yaxis={**axis, "title": {"text": y_title, "standoff": 10}},
-        colorway=list(PALETTE),
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-    )
-    if x_percent:
-        shown.update_xaxes(tickformat=".0%")
-    if y_percent:
-        shown.update_yaxes(tickformat=".0%")
-    if x_log:
-        shown.update_xaxes(type="log")
-    if y_log:
-        shown.update_yaxes(type="log")
-    return shown
+    """A figure in the house style. ``*_percent`` axes take fractions and show per cent.
+
+    ``traces`` and ``layout`` (merged with the style's, axes and legend key by key) are what plotly calls so: a figure
+    that is given whole is made in a fraction of the time that ``add_trace`` and ``update_layout`` take.
+    """
+
+    def axis(title: str, percent: bool, log: bool) -> dict[str, Any]:
+        kind = ({"tickformat": ".0%"} if percent else {}) | ({"type": "log"} if log else {})
+        return {**_AXIS, **kind, "title": {"text": title, "standoff": 10}}
+
+    style: dict[str, Any] = {
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "showlegend": legend,
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": {"text": ""}},
+        "hovermode": "closest",
+        "dragmode": False,
+        "bargap": 0.04,
+        "xaxis": {**axis(x_title, x_percent, x_log), "showgrid": False},
+        "yaxis": axis(y_title, y_percent, y_log),
+        "colorway": list(PALETTE),
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+    }
+    for name, value in (layout or {}).items():
+        style[name] = {**style[name], **value} if isinstance(style.get(name), dict) else value
+    return go.Figure({"data": list(traces), "layout": style})
 
 
 def draw(

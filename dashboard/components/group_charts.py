@@ -1,12 +1,13 @@
 """Pictures of coupled groups: a bar per group, and the layers in execution order with a line through each group."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from core.comb.sheet import GroupSheet, SheetGroup
+from core.comb.sheet import Coupling, GroupSheet, SheetGroup
 from dashboard.components.charts import MUTED, PALETTE, WARNING, faded, figure
 from dashboard.components.format import escape, percent, short
 from dashboard.components.group_facts import size_words
@@ -33,49 +34,52 @@ def _length(row: GroupRow, unit: str) -> float:
 
 def group_bars(rows: Sequence[GroupRow], *, unit: str, chosen: str | None = None) -> go.Figure:
     """Horizontal bars, first group on top: what stays (solid) and what goes (pale). ``unit``: a key of ``BARS``."""
-    fig = figure(height=max(170, _ROW_PX * len(rows) + 92))
     lengths = [_length(row, unit) for row in rows]
-    for state, colour in _STATES.items():
-        mine = [number for number, row in enumerate(rows) if row.state == state]
-        if mine:
-            fig.add_trace(_bar(rows, mine, lengths, state, colour))
-    fig.add_trace(
-        go.Bar(
-            x=[length * row.sparsity for row, length in zip(rows, lengths, strict=True)],
-            y=list(range(len(rows))),
-            orientation="h",
-            name="removed",
-            marker={"color": _REMOVED, "line": {"width": 0}},
-            customdata=[[row.group.name] for row in rows],
-            hoverinfo="skip",
-            unselected={"marker": {"opacity": 1}},
-        )
+    states = {state: [number for number, row in enumerate(rows) if row.state == state] for state in _STATES}
+    traces = [_bar(rows, mine, lengths, state) for state, mine in states.items() if mine]
+    traces.append(
+        {
+            "type": "bar",
+            "x": [length * row.sparsity for row, length in zip(rows, lengths, strict=True)],
+            "y": list(range(len(rows))),
+            "orientation": "h",
+            "name": "removed",
+            "marker": {"color": _REMOVED, "line": {"width": 0}},
+            "customdata": [[row.group.name] for row in rows],
+            "hoverinfo": "skip",
+            "unselected": {"marker": {"opacity": 1}},
+        }
     )
-    _name_rows(fig, [_bold(row.group.name, row.group.name == chosen, 34) for row in rows])
     title = "share of the group's units, %" if unit == "share" else f"{BARS[unit]} that the group stands for"
-    fig.update_xaxes(title=title, side="top", rangemode="tozero")
-    fig.update_layout(
-        barmode="stack",
-        showlegend=True,
-        bargap=0.28,
-        clickmode="event+select",
-        margin={"l": 8, "r": 12, "t": 76, "b": 8},
-        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
+    return figure(
+        height=max(170, _ROW_PX * len(rows) + 92),
+        x_title=title,
+        traces=traces,
+        layout={
+            "yaxis": _named_rows([_bold(row.group.name, row.group.name == chosen, 34) for row in rows]),
+            "xaxis": {"side": "top", "rangemode": "tozero", "showgrid": True},
+            "barmode": "stack",
+            "bargap": 0.28,
+            "clickmode": "event+select",
+            "showlegend": True,
+            "margin": {"t": 76},
+            "legend": {"y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
+        },
     )
-    return fig
 
 
-def _bar(rows: Sequence[GroupRow], mine: Sequence[int], lengths: Sequence[float], state: str, colour: str) -> go.Bar:
-    return go.Bar(
-        x=[lengths[number] * (1.0 - rows[number].sparsity) for number in mine],
-        y=list(mine),
-        orientation="h",
-        name=f"stays · {state}",
-        marker={"color": colour, "line": {"width": 0}},
-        customdata=[[rows[number].group.name, _hover(rows[number])] for number in mine],
-        hovertemplate="%{customdata[1]}<extra></extra>",
-        unselected={"marker": {"opacity": 1}},
-    )
+def _bar(rows: Sequence[GroupRow], mine: Sequence[int], lengths: Sequence[float], state: str) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "x": [lengths[number] * (1.0 - rows[number].sparsity) for number in mine],
+        "y": list(mine),
+        "orientation": "h",
+        "name": f"stays · {state}",
+        "marker": {"color": _STATES[state], "line": {"width": 0}},
+        "customdata": [[rows[number].group.name, _hover(rows[number])] for number in mine],
+        "hovertemplate": "%{customdata[1]}<extra></extra>",
+        "unselected": {"marker": {"opacity": 1}},
+    }
 
 
 def _hover(row: GroupRow) -> str:
@@ -92,16 +96,16 @@ def _bold(name: str, lit: bool, limit: int) -> str:
     return f"<b>{text}</b>" if lit else text
 
 
-def _name_rows(fig: go.Figure, labels: Sequence[str]) -> None:
-    fig.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(labels))),
-        ticktext=list(labels),
-        range=[len(labels) - 0.4, -0.6],
-        showgrid=False,
-        automargin=True,
-        ticks="",
-    )
+def _named_rows(labels: Sequence[str]) -> dict[str, Any]:
+    """A vertical axis with one name per row, first on top."""
+    return {
+        "tickmode": "array",
+        "tickvals": list(range(len(labels))),
+        "ticktext": list(labels),
+        "range": [len(labels) - 0.4, -0.6],
+        "showgrid": False,
+        "ticks": "",
+    }
 
 
 # -- the map: one row per layer, one line per group -------------------------------------------------------------------
@@ -142,64 +146,70 @@ def _spans(groups: Sequence[SheetGroup], rows: Mapping[str, int]) -> dict[str, t
     return spans
 
 
-def map_figure(sheet: GroupSheet, *, lit: Sequence[str] = (), layer: str | None = None) -> go.Figure:
+@functools.lru_cache(maxsize=32)
+def map_figure(sheet: GroupSheet, lit: tuple[str, ...] = (), layer: str | None = None) -> go.Figure:
     """Layers from top to bottom in execution order; a line through the layers of each group, ``lit`` ones bright.
 
-    Filled: the layer makes the units. Open: it reads them. A cross: its outputs cannot shrink.
+    Filled: the layer makes the units. Open: it reads them. A cross: its outputs cannot shrink. Do not change what it
+    returns: it is kept.
     """
     rows = {name: number for number, name in enumerate(sheet.prunable)}
     spans = _spans(sheet.groups, rows)
     lane = lanes(spans)
     width = max(lane.values(), default=0) + 1
-    fig = figure(height=max(170, _ROW_PX * len(rows) + 84))
+    traces: list[dict[str, Any]] = []
     for style in STYLES:
         members = [group for group in sheet.groups if style_of(group) == style and group.name in spans]
         shining = [group for group in members if not lit or group.name in lit]
         pale = [group for group in members if group not in shining]
-        if pale:
-            _draw_groups(fig, pale, rows, spans, lane, style, bright=False, legend=not shining)
-        if shining:
-            _draw_groups(fig, shining, rows, spans, lane, style, bright=True, legend=True)
-    frozen = {name: item.reason for item in sheet.frozen for name in item.layers if name in rows}
-    if frozen:
-        fig.add_trace(
-            go.Scatter(
-                x=[width - 0.2] * len(frozen),
-                y=[rows[name] for name in frozen],
-                mode="markers+text",
-                name="cannot shrink",
-                text=[" cannot shrink"] * len(frozen),
-                textposition="middle right",
-                textfont={"size": 11},
-                showlegend=False,
-                marker={"symbol": "x", "size": 8, "color": MUTED},
-                customdata=[[name, ""] for name in frozen],
-                hovertext=[f"<b>{escape(name)}</b><br>cannot shrink: {escape(why)}" for name, why in frozen.items()],
-                hovertemplate="%{hovertext}<extra></extra>",
-            )
-        )
-    _annotate(fig, sheet, rows, width, lit)
-    _name_rows(fig, [_bold(name, name == layer, 26) for name in rows])
-    fig.update_xaxes(range=[-0.7, width - 0.3 + max(2.4, 0.7 * width)], visible=False)
-    fig.update_layout(
-        showlegend=True,
-        clickmode="event+select",
-        margin={"l": 8, "r": 8, "t": 64, "b": 8},
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "y": 0.998,
-            "yanchor": "top",
-            "yref": "container",
-            "traceorder": "normal",
-            "itemsizing": "constant",
+        traces += _group_traces(pale, rows, spans, lane, style, bright=False, legend=not shining)
+        traces += _group_traces(shining, rows, spans, lane, style, bright=True, legend=True)
+    traces += [*_frozen_traces(sheet, rows, width), _size_trace(sheet, rows, width, lit)]
+    return figure(
+        height=max(170, _ROW_PX * len(rows) + 84),
+        traces=traces,
+        layout={
+            "yaxis": _named_rows([_bold(name, name == layer, 26) for name in rows]),
+            "xaxis": {"range": [-0.7, width - 0.3 + max(2.4, 0.7 * width)], "visible": False},
+            "clickmode": "event+select",
+            "showlegend": True,
+            "margin": {"t": 64},
+            "legend": {
+                "y": 0.998,
+                "yanchor": "top",
+                "yref": "container",
+                "traceorder": "normal",
+                "itemsizing": "constant",
+            },
         },
     )
-    return fig
 
 
-def _draw_groups(
-    fig: go.Figure,
+def _frozen_traces(sheet: GroupSheet, rows: Mapping[str, int], width: int) -> list[dict[str, Any]]:
+    """Crosses beside the layers whose outputs cannot shrink."""
+    frozen = {name: item.reason for item in sheet.frozen for name in item.layers if name in rows}
+    if not frozen:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "x": [width - 0.2] * len(frozen),
+            "y": [rows[name] for name in frozen],
+            "mode": "markers+text",
+            "name": "cannot shrink",
+            "text": [" cannot shrink"] * len(frozen),
+            "textposition": "middle right",
+            "textfont": {"size": 11},
+            "showlegend": False,
+            "marker": {"symbol": "x", "size": 8, "color": MUTED},
+            "customdata": [[name, ""] for name in frozen],
+            "hovertext": [f"<b>{escape(name)}</b><br>cannot shrink: {escape(why)}" for name, why in frozen.items()],
+            "hovertemplate": "%{hovertext}<extra></extra>",
+        }
+    ]
+
+
+def _group_traces(
     groups: Sequence[SheetGroup],
     rows: Mapping[str, int],
     spans: Mapping[str, tuple[int, int]],
@@ -208,51 +218,44 @@ def _draw_groups(
     *,
     bright: bool,
     legend: bool,
-) -> None:
+) -> list[dict[str, Any]]:
     """Lines and markers of the groups of one style, in two traces."""
+    if not groups:
+        return []
     title, colour, width = STYLES[style]
     shade = colour if bright else faded(colour, 0.36)
-    ends: list[tuple[Any, Any]] = []
+    xs: list[Any] = []
+    ys: list[Any] = []
     for group in groups:
-        first, last = spans[group.name]
-        ends += [(lane[group.name], first), (lane[group.name], last), (None, None)]
-    fig.add_trace(
-        go.Scatter(
-            x=[x for x, _ in ends],
-            y=[y for _, y in ends],
-            mode="lines",
-            line={"color": shade, "width": width},
-            hoverinfo="skip",
-            name=title,
-            legendgroup=style,
-            showlegend=False,
-        )
-    )
+        xs += [lane[group.name], lane[group.name], None]
+        ys += [*spans[group.name], None]
     points = [
         (group, layer, layer in group.creators)
         for group in groups
         for layer in (*group.creators, *group.readers)
         if layer in rows
     ]
-    fig.add_trace(
-        go.Scatter(
-            x=[lane[group.name] for group, _, _ in points],
-            y=[rows[layer] for _, layer, _ in points],
-            mode="markers",
-            name=title,
-            legendgroup=style,
-            showlegend=legend,
-            marker=_dots([makes for _, _, makes in points], shade, bright=bright),
-            customdata=[[layer, group.name] for group, layer, _ in points],
-            hovertext=[
+    shared = {"type": "scatter", "name": title, "legendgroup": style}
+    line = {**shared, "x": xs, "y": ys, "mode": "lines", "line": {"color": shade, "width": width}}
+    return [
+        {**line, "hoverinfo": "skip", "showlegend": False},
+        {
+            **shared,
+            "x": [lane[group.name] for group, _, _ in points],
+            "y": [rows[layer] for _, layer, _ in points],
+            "mode": "markers",
+            "showlegend": legend,
+            "marker": _dots([makes for _, _, makes in points], shade, bright=bright),
+            "customdata": [[layer, group.name] for group, layer, _ in points],
+            "hovertext": [
                 f"<b>{escape(layer)}</b> {'makes' if makes else 'reads'} {size_words(group)}"
                 f"<br>group {escape(short(group.name, 50))} · {len(group.layers)} layers shrink together"
                 for group, layer, makes in points
             ],
-            hovertemplate="%{hovertext}<extra></extra>",
-            unselected={"marker": {"opacity": 1}},
-        )
-    )
+            "hovertemplate": "%{hovertext}<extra></extra>",
+            "unselected": {"marker": {"opacity": 1}},
+        },
+    ]
 
 
 def _dots(makes: Sequence[bool], colour: str, *, bright: bool = True) -> dict[str, Any]:
@@ -266,28 +269,27 @@ def _dots(makes: Sequence[bool], colour: str, *, bright: bool = True) -> dict[st
     }
 
 
-def _annotate(fig: go.Figure, sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Sequence[str]) -> None:
+def _size_trace(sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Sequence[str]) -> dict[str, Any]:
     """Beside the row in which a group begins: how large it is."""
     starts: dict[int, list[SheetGroup]] = {}
     for group in sheet.groups:
         makers = [rows[layer] for layer in group.creators if layer in rows]
         if makers:
             starts.setdefault(min(makers), []).append(group)
-    fig.add_trace(
-        go.Scatter(
-            x=[width - 0.3] * len(starts),
-            y=list(starts),
-            mode="text",
-            text=[
-                _bold(", ".join(map(size_words, mine)), any(g.name in lit for g in mine), 34)
-                for mine in starts.values()
-            ],
-            textposition="middle right",
-            textfont={"size": 11},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    return {
+        "type": "scatter",
+        "x": [width - 0.3] * len(starts),
+        "y": list(starts),
+        "mode": "text",
+        "text": [
+            _bold(", ".join(map(size_words, mine)), any(group.name in lit for group in mine), 34)
+            for mine in starts.values()
+        ],
+        "textposition": "middle right",
+        "textfont": {"size": 11},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 # -- the chain: one group, its layers, and where they are tied --------------------------------------------------------
@@ -306,61 +308,67 @@ _SIGNS = {
 }
 
 
-def chain_figure(sheet: GroupSheet, group: SheetGroup) -> go.Figure:
-    """One group: its layers from top to bottom, and arcs where an operation ties two of them."""
+@functools.lru_cache(maxsize=64)
+def chain_figure(sheet: GroupSheet, name: str) -> go.Figure:
+    """One group: its layers from top to bottom, and arcs where an operation ties two of them.
+
+    Do not change what it returns: it is kept.
+    """
+    group = sheet.group(name)
     members = {*group.creators, *group.readers}
     members |= {layer for coupling in group.couplings for layer in coupling.layers}
-    order = [name for name in sheet.prunable if name in members]
-    order = [*(name for name in group.layers if name in members and name not in order), *order]
-    rows = {name: number for number, name in enumerate(order)}
+    order = [layer for layer in sheet.prunable if layer in members]
+    order = [*(layer for layer in group.layers if layer in members and layer not in order), *order]
+    rows = {layer: number for number, layer in enumerate(order)}
     title, colour, width = STYLES[style_of(group)]
-    fig = figure(height=max(120, _ROW_PX * len(rows) + 30))
-    fig.add_trace(
-        go.Scatter(
-            x=[0, 0], y=[0, len(rows) - 1], mode="lines", line={"color": colour, "width": width}, hoverinfo="skip"
-        )
-    )
     arcs = [
         (min(mine), max(mine), coupling)
         for coupling in group.couplings
         if len(mine := [rows[layer] for layer in coupling.layers if layer in rows]) > 1
     ]
     lane = lanes({str(number): (first, last - 1) for number, (first, last, _) in enumerate(arcs)})
+    reach = [0.9 + 0.7 * lane[str(number)] for number in range(len(arcs))]
+    makes = [layer in group.creators for layer in order]
+    line = {"x": [0, 0], "y": [0, len(rows) - 1], "mode": "lines", "line": {"color": colour, "width": width}}
+    dots = {
+        "type": "scatter",
+        "x": [0] * len(order),
+        "y": list(range(len(order))),
+        "mode": "markers",
+        "marker": _dots(makes, colour),
+        "hovertext": [
+            f"<b>{escape(layer)}</b> {'makes' if made else 'reads'} {title}"
+            for layer, made in zip(order, makes, strict=True)
+        ],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    return figure(
+        height=max(120, _ROW_PX * len(rows) + 30),
+        traces=[{"type": "scatter", **line, "hoverinfo": "skip"}, *_arc_traces(arcs, reach), dots],
+        layout={
+            "yaxis": _named_rows([escape(short(layer, 30)) for layer in order]),
+            "xaxis": {"range": [-0.5, max([4.0, *(1.6 + x for x in reach)])], "visible": False},
+            "margin": {"t": 6, "b": 6},
+        },
+    )
+
+
+def _arc_traces(arcs: Sequence[tuple[int, int, Coupling]], reach: Sequence[float]) -> list[dict[str, Any]]:
+    """Half circles between the first and the last layer of each coupling, and its sign at the outermost point."""
     xs: list[Any] = []
     ys: list[Any] = []
-    for number, (first, last, _) in enumerate(arcs):
-        x = 0.9 + 0.7 * lane[str(number)]
+    for (first, last, _), x in zip(arcs, reach, strict=True):
         xs += [0.12, *(0.12 + (x - 0.12) * bend for bend in _BEND), 0.12, None]
         ys += [first, *(first + (last - first) * (1 - turn) / 2 for turn in _TURN), last, None]
-    fig.add_trace(go.Scatter(x=xs, y=ys, mode="lines", line={"color": WARNING, "width": 1.5}, hoverinfo="skip"))
-    fig.add_trace(
-        go.Scatter(
-            x=[0.9 + 0.7 * lane[str(number)] for number in range(len(arcs))],
-            y=[(first + last) / 2 for first, last, _ in arcs],
-            mode="markers+text",
-            marker={"size": 13, "color": WARNING},
-            text=[_SIGNS[coupling.reason] for _, _, coupling in arcs],
-            textfont={"size": 11, "color": "#FFFFFF"},
-            hovertext=[escape(coupling.text) for _, _, coupling in arcs],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
-    )
-    makes = [name in group.creators for name in order]
-    fig.add_trace(
-        go.Scatter(
-            x=[0] * len(order),
-            y=list(range(len(order))),
-            mode="markers",
-            marker=_dots(makes, colour),
-            customdata=[[name] for name in order],
-            hovertext=[
-                f"<b>{escape(name)}</b> {'makes' if made else 'reads'} {title}"
-                for name, made in zip(order, makes, strict=True)
-            ],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
-    )
-    _name_rows(fig, [escape(short(name, 30)) for name in order])
-    fig.update_xaxes(range=[-0.5, max(4.0, 1.6 + 0.7 * (max(lane.values(), default=0) + 1))], visible=False)
-    fig.update_layout(showlegend=False, margin={"l": 8, "r": 8, "t": 6, "b": 6})
-    return fig
+    line = {"x": xs, "y": ys, "mode": "lines", "line": {"color": WARNING, "width": 1.5}, "hoverinfo": "skip"}
+    signs = {
+        "x": list(reach),
+        "y": [(first + last) / 2 for first, last, _ in arcs],
+        "mode": "markers+text",
+        "marker": {"size": 13, "color": WARNING, "opacity": 1},
+        "text": [_SIGNS[coupling.reason] for _, _, coupling in arcs],
+        "textfont": {"size": 11, "color": "#FFFFFF"},
+        "hovertext": [escape(coupling.text) for _, _, coupling in arcs],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    return [{"type": "scatter", **line}, {"type": "scatter", **signs}] if arcs else []

@@ -38,7 +38,7 @@ def summary(sheet: GroupSheet) -> str:
     largest = max(sheet.groups, key=lambda group: len(group.layers))
     return (
         f"{len(sheet.groups)} groups ({parts}), of which {tied} {'ties' if tied == 1 else 'tie'} the outputs of "
-        f"several layers; {largest.name} is the largest, with {len(largest.layers)} layers that can only shrink together."
+        f"several layers. The largest, {largest.name}, holds {len(largest.layers)} layers that shrink together only."
     )
 
 
@@ -108,7 +108,7 @@ def _map(model: Model) -> None:
 
 def _draw_picture(sheet: GroupSheet, choice: str, group: SheetGroup | None) -> None:
     lit = [group.name] if group is not None else [other.name for other in sheet.groups if choice in other.readers]
-    figure = map_figure(sheet, lit=lit, layer=choice if choice in sheet.prunable else None)
+    figure = map_figure(sheet, tuple(lit), choice if choice in sheet.prunable else None)
     tall = figure.layout.height > _TALL_PX
     with st.container(height=_TALL_PX if tall else "content", border=False, key="model-map-box"):
         draw(

@@ -112,7 +112,7 @@ def draw_reasons(group: SheetGroup) -> None:
 
 def draw_chain(sheet: GroupSheet, group: SheetGroup, *, key: str) -> None:
     """The small picture of one group."""
-    picture = chain_figure(sheet, group)
+    picture = chain_figure(sheet, group.name)
     tall = picture.layout.height > _TALL_PX
     with st.container(height=_TALL_PX if tall else "content", border=False, key=f"{key}-box"):
         who = f"{listed(group.creators)} make its units, {listed(group.readers)} read them"

@@ -88,40 +88,26 @@ def schedule_figure(
     label: str,
 ) -> go.Figure:
     """Sparsity over the course of a run. ``marks`` are the steps that the plan will take; ``others`` are thin lines."""
-    fig = figure(height=200, x_title="course of the run, %", y_title="removed, %")
-    for name, line in others.items():
-        fig.add_trace(
-            go.Scatter(
-                x=[100 * t for t, _ in line],
-                y=[100 * s for _, s in line],
-                mode="lines",
-                name=name,
-                line={"color": faded(MUTED, 0.55), "width": 1},
-                hovertemplate=f"{escape(name)}: %{{y:.1f}} %<extra></extra>",
-                showlegend=False,
-            )
-        )
-    fig.add_trace(
-        go.Scatter(
-            x=[100 * t for t, _ in points],
-            y=[100 * s for _, s in points],
-            mode="lines",
-            line={"color": ACCENT, "width": 2.5, "shape": "hv" if label == "one_shot" else "linear"},
-            hovertemplate="%{x:.0f} % of the run: %{y:.1f} % removed<extra></extra>",
-            showlegend=False,
-        )
-    )
-    fig.add_trace(
-        go.Scatter(
-            x=[100 * t for t, _ in marks],
-            y=[100 * s for _, s in marks],
-            mode="markers",
-            marker={"size": 9, "color": WARNING, "symbol": "diamond"},
-            hovertemplate=f"{escape(label)}: %{{y:.1f}} % removed<extra></extra>",
-            showlegend=False,
-        )
-    )
+
+    def trace(course: Sequence[tuple[float, float]], hover: str, **look: Any) -> dict[str, Any]:
+        places = {"x": [100 * t for t, _ in course], "y": [100 * s for _, s in course]}
+        return {"type": "scatter", **places, "hovertemplate": f"{hover}<extra></extra>", "showlegend": False, **look}
+
+    thin, shape = {"color": faded(MUTED, 0.55), "width": 1}, "hv" if label == "one_shot" else "linear"
+    bold = {"color": ACCENT, "width": 2.5, "shape": shape}
+    diamond = {"size": 9, "color": WARNING, "symbol": "diamond"}
     top = max([100 * s for _, s in marks], default=0.0)
-    fig.update_xaxes(range=[-2, 104], dtick=25)
-    fig.update_yaxes(range=[0, max(10.0, 1.12 * top)], nticks=5)
-    return fig
+    return figure(
+        height=200,
+        x_title="course of the run, %",
+        y_title="removed, %",
+        traces=[
+            *(trace(line, f"{escape(name)}: %{{y:.1f}} %", mode="lines", line=thin) for name, line in others.items()),
+            trace(points, "%{x:.0f} % of the run: %{y:.1f} % removed", mode="lines", line=bold),
+            trace(marks, f"{escape(label)}: %{{y:.1f}} % removed", mode="markers", marker=diamond),
+        ],
+        layout={
+            "xaxis": {"range": [-2, 104], "dtick": 25},
+            "yaxis": {"range": [0, max(10.0, 1.12 * top)], "nticks": 5},
+        },
+    )
