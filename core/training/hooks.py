@@ -32,7 +32,7 @@ class Hook:
         """Gradients are there, neither clipped nor applied."""
 
     def after_step(self, run: "Run") -> None:
-        """The optimizer has stepped. The model may be replaced here: ``run.replace_model``."""
+        """The optimizer has stepped. The model may be made smaller here: ``run.remove_units``."""
 
     def epoch_end(self, run: "Run", row: dict[str, Any]) -> None:
         """The epoch is evaluated. Keys added to ``row`` (JSON) are published with it."""

@@ -24,6 +24,7 @@ from torch import Tensor
 from ..analysis.evaluation import Evaluation, evaluate
 from ..comb.groups import Comb
 from ..comb.optimizer import slice_optimizer
+from ..comb.record import recorded_removal
 from ..comb.survivors import Removal
 from ..data.splits import Splits
 from ..errors import PlanError, StoreError, TrainingError
@@ -51,7 +52,7 @@ class Run:
     """One training run over one model, from the first stage to the last.
 
     Attributes for hooks:
-        model: the TracedModel in training; ``replace_model`` puts a smaller one in its place.
+        model: the TracedModel in training; ``remove_units`` puts a smaller one in its place.
         optimizer: the stage's ``MaskedOptimizer``.
         stage_epoch: the running (or last) epoch of the stage, from 1; ``epoch`` counts over all stages.
         stage_step, step: optimizer steps done, in the stage and over all stages; ``steps_per_epoch``.
@@ -88,7 +89,7 @@ class Run:
         self._stage = -1
         self._checkpoints = checkpoints
         self._identity = _identity(model, splits, plan)
-        self._replaced: TracedModel | None = None
+        self._structure: TracedModel | None = None
         self._finished_hooks: list[list[dict[str, Any]]] = []
         self._resumed: dict[str, Any] | None = None
         self._now: _Candidate | None = None
@@ -213,15 +214,16 @@ class Run:
         """Score on the selection split, in fp32 and eval mode."""
         return evaluate(model or self.model, self.splits, "select", progress=_OnlyChecks(self.progress))
 
-    def replace_model(self, smaller: TracedModel, *, found: Comb, removal: Removal) -> None:
-        """Go on training ``smaller``, made by ``core.comb.surgery.remove`` from ``run.model``.
+    def remove_units(self, found: Comb, removal: Removal) -> None:
+        """Go on in a physically smaller network: units of groups of ``run.model``, combed as ``found``, are cut out.
 
-        The optimizer's state is sliced; checkpoints carry the new structure; states of the larger model can no longer
-        be the result, so call it before ``best_from``.
+        The optimizer's state is sliced, checkpoints carry the new structure, and hooks that hold on to modules attach
+        anew. States of the larger model cannot be the result: call it before epoch ``best_from`` ends.
         """
+        smaller = recorded_removal(self.model, found, removal)
         slice_optimizer(self.optimizer.optimizer, found, removal, smaller)
         self.optimizer.follow(smaller.graph_module)
-        self._replaced = smaller.clone()
+        self._structure = smaller.clone()
         self._adopt(smaller)
 
     # -- one epoch --------------------------------------------------------------------------------------------------
@@ -377,7 +379,7 @@ class Run:
             "threads": torch.get_num_threads(),
             "history": json.dumps(self.history.to_json()),
         }
-        self._checkpoints.save(self.epoch, state, self._replaced)
+        self._checkpoints.save(self.epoch, state, self._structure)
 
     def _resume(self, checkpoints: Checkpoints) -> None:
         state, replaced = checkpoints.load(self.device)
@@ -388,7 +390,7 @@ class Run:
             )
         if replaced is not None:
             self.model = replaced.to(self.device)
-            self._replaced = replaced.clone()
+            self._structure = replaced.clone()
         load_plain_state(self.model.graph_module, state["model"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.notes = list(state["notes"])
