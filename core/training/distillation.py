@@ -3,7 +3,6 @@
 Shapes: N images, K classes, H rows, W columns. T temperature, α weight of the teacher.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from ..data.tasks import training_loss
 from ..errors import ModelError, PlanError
@@ -18,7 +18,7 @@ from ..models.traced import TracedModel
 from .hooks import Hook
 from .objective import CrossEntropy, Objective
 from .settings import DistillationSettings
-from .state import load_plain_state
+from .state import load_plain_state, plain_state
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,13 +161,12 @@ class ProgressiveTeacher(Hook):
 
 def _visible_state(model: TracedModel) -> dict[str, Tensor]:
     """The tensors that the model computes with: θ·M of a masked weight, under its plain name."""
-    from ..pruning.masks import remove_parametrisation
-    from .state import plain_state
-
-    twin = copy.copy(model)
-    twin.graph_module = copy.deepcopy(model.graph_module)
-    remove_parametrisation(twin, apply=True)
-    return plain_state(twin.graph_module)
+    state = plain_state(model.graph_module)
+    for name, module in model.graph_module.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            weight: Any = module.weight
+            state[f"{name}.weight"] = weight.detach().clone()
+    return state
 
 
 def teacher_for(settings: DistillationSettings, model: TracedModel) -> TracedModel:
