@@ -21,6 +21,7 @@ from ..models.traced import TracedModel, main_output
 from ..models.vocabulary import arguments, name_of
 from .groups import Comb
 from .reader import Contraction
+from .rules.elementwise import OVER_SURVIVORS
 from .survivors import Removal, Survivors
 
 __all__ = ["Verification", "verify", "without"]
@@ -112,7 +113,9 @@ class _Without(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         if n in self._norms:
-            args, _ = self.fetch_args_kwargs_from_env(n)
+            args, kwargs = self.fetch_args_kwargs_from_env(n)
+            if n.op == "call_function" and name_of(n.target) in OVER_SURVIVORS:
+                return _reduced_over_survivors(n, args, kwargs, self._norms[n])
             return _norm_of_survivors(self.module, n, args[0], self._norms[n], self.env)  # type: ignore[arg-type]
         return super().run_node(n)
 
@@ -125,6 +128,14 @@ class _Without(fx.Interpreter):
             mask = torch.from_numpy(kept).reshape(shape).to(args[index].device)
             args = (*args[:index], args[index].where(mask, 0.0), *args[index + 1 :])
         return args, kwargs
+
+
+def _reduced_over_survivors(node: fx.Node, args: Any, kwargs: Any, gone: list[tuple[Contraction, np.ndarray]]) -> Any:
+    """A mean, maximum or deviation over the indices that stay."""
+    x = args[0]
+    for contraction, keep in gone:
+        x = x.index_select(contraction.dim, torch.from_numpy(np.flatnonzero(keep)).to(x.device))
+    return node.target(x, *args[1:], **kwargs)  # type: ignore[operator]
 
 
 def _norm_of_survivors(

@@ -459,6 +459,7 @@ class Mixed(nn.Module):
         self.most = nn.Conv2d(3, 6, 1)
         self.running = nn.Conv2d(3, 6, 1)
         self.step = nn.Conv2d(3, 12, 1)
+        self.product = nn.Conv2d(3, 2, 1)
         self.left, self.right = nn.Linear(6, 5), nn.Linear(6, 5)
         self.pair = nn.Bilinear(5, 5, 6)
         self.free = nn.Linear(6, 8)
@@ -468,7 +469,7 @@ class Mixed(nn.Module):
         a = self.soft(x).softmax(1).mean((2, 3))
         b = a * self.most(x).amax(1, keepdim=True).mean((2, 3))
         c = b + self.running(x).cumsum(1).mean((2, 3)) + self.step(x)[:, ::2].mean((2, 3))
-        d = c.gather(1, torch.argsort(c, dim=1))
+        d = c.gather(1, torch.argsort(c, dim=1)) * self.product(x).prod(1).mean((1, 2))[:, None]
         return self.head(F.relu(self.free(self.pair(self.left(d), self.right(c)))))
 
 
@@ -566,6 +567,35 @@ class ConstantPerExample(nn.Module):
         return self.head(F.relu(scores.softmax(-1) @ value).transpose(1, 2).flatten(2).mean(1))
 
 
+class HandWrittenNorms(nn.Module):
+    """Norms in parts: a layer norm over channels, ConvNeXt V2's response norm, CBAM's attention, a deviation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 4, 4)
+        self.weight, self.bias = nn.Parameter(torch.rand(8, 1, 1)), nn.Parameter(torch.randn(8, 1, 1))
+        self.b = nn.Conv2d(8, 10, 1)
+        self.gamma = nn.Parameter(torch.randn(1, 10, 1, 1))
+        self.c = nn.Conv2d(10, 9, 1)
+        self.spatial = nn.Conv2d(2, 1, 3, padding=1)
+        self.d = nn.Conv2d(9, 7, 1)
+        self.unsure = nn.Conv2d(9, 7, 1)
+        self.head = nn.Linear(7, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        mean = x.mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt((x - mean).pow(2).mean(1, keepdim=True) + 1e-6)
+        x = F.gelu(self.b(self.weight * x + self.bias))
+        response = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+        x = x + self.gamma * x * response / (response.mean(1, keepdim=True) + 1e-6)
+        x = self.c(x)
+        x = x * torch.sigmoid(self.spatial(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)))
+        y = self.d(x)
+        y = y / (1 + torch.var(y, dim=1, correction=0, keepdim=True) + torch.std(self.unsure(x), dim=1, keepdim=True))
+        return self.head(y.mean((2, 3)))
+
+
 ADVERSARIES: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
@@ -573,7 +603,7 @@ ADVERSARIES: dict[str, type[nn.Module]] = {
         *(Transposed, Gated, ManyOutputs, Shuffles, RawParameters, Norms, LinearAttention, StoredShapes, FrozenPath),
         AllOrNone,
         *(Attention, SingleSlices, ChannelsInSpace, UnevenReshape, Mixed, TrainingHead, PatchMerging, FixedSlices),
-        *(OldAttention, ConstantPerExample),
+        *(OldAttention, ConstantPerExample, HandWrittenNorms),
     )
 }
 
@@ -583,11 +613,12 @@ FROZEN: dict[str, dict[str, str]] = {
     "UnevenReshape": {"a": "reshaped unevenly"},
     "Mixed": {
         "soft": "mixed along",
-        "most": "reduced over",
+        "product": "reduced over this dimension (“prod”",
         "running": "mixed along",
         "step": "every n-th",
         "left": "“Bilinear” is not understood",
     },
+    "HandWrittenNorms": {"unsure": "reduced over this dimension (“std”"},
     "ManyOutputs": {"b": "it is an output of the network", "main": "it is an output of the network"},
 }
 """Model → layer → words of the reason for which its outputs cannot be pruned."""

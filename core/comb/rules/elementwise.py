@@ -4,9 +4,11 @@ from typing import Any
 
 from torch import fx
 
-from ...models.vocabulary import name_of
+from ...models.vocabulary import arguments, name_of
 from ..axes import Axis, Factor, is_free, length, plain, tie_axes
 from ..reader import Dims, Reader, rule
+
+__all__ = ["OVER_SURVIVORS", "broadcast"]
 
 _ONE_OPERAND = """neg invert abs sign exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal square sin cos tan atan
     sinh cosh erf floor ceil round trunc isnan isinf isfinite logical_not sigmoid tanh relu relu6 silu mish selu
@@ -97,9 +99,12 @@ def normalize(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
     return x
 
 
+OVER_SURVIVORS = frozenset(("mean", "amax", "amin", "logsumexp", "vector_norm", "var", "std", "var_mean", "std_mean"))
+
+
 @rule("sum", "mean", "amax", "amin", "logsumexp", "vector_norm", "var", "std")
 def reduce(reader: Reader, node: fx.Node, given: dict[str, Any]) -> Dims:
-    """A reduction keeps the dimensions that it reduces whole; a sum may lose indices."""
+    """A sum may lose indices; a mean, a maximum or a deviation is taken over what survives, as a norm's are."""
     return _reduced(reader, node, given["x"], given["dims"], bool(given.get("keepdim", False)))
 
 
@@ -124,14 +129,24 @@ def reduce_with_index(reader: Reader, node: fx.Node, given: dict[str, Any]) -> t
 
 
 def _reduced(reader: Reader, node: fx.Node, x: Dims, dims: list[int], keepdim: bool) -> Dims:
+    name = name_of(node.target)
     for dim in dims:
-        if name_of(node.target) == "sum":
+        if name == "sum":
             reader.contract(node, ("args", 0), dim, x[dim])
+        elif name in OVER_SURVIVORS and _has_rest(x, dims, dim, arguments(node)):
+            reader.contract(node, ("args", 0), dim, x[dim], normed=True)
         else:
             reader.freeze_axis(x[dim], reader.reason(node, "reduced over this dimension"))
     if keepdim:
         return tuple(plain(1) if dim in dims else axis for dim, axis in enumerate(x))
     return tuple(axis for dim, axis in enumerate(x) if dim not in dims)
+
+
+def _has_rest(x: Dims, dims: list[int], dim: int, given: dict[str, Any]) -> bool:
+    """Whether a single surviving index has a deviation (not where it is divided by n − 1) and a norm (order > 0)."""
+    others = any(length(x[other]) > 1 and not is_free(x[other]) for other in dims if other != dim)
+    order = given.get("ord", 2)
+    return (given.get("correction", 0) == 0 or others) and isinstance(order, int | float) and order > 0
 
 
 @rule("glu", layers=("GLU",))
