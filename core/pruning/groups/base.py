@@ -1,7 +1,7 @@
 """What a criterion on groups is: a rule that says how important each unit of each group is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -32,11 +32,24 @@ class GroupCriterion(ABC):
     reduction: ClassVar[str]
     needs_data: ClassVar[bool] = False
     comparable: ClassVar[bool] = False
+    accumulates: ClassVar[bool] = False
+    """Whether ``increment`` exists: scores add up over batches, also while a model trains."""
 
     @classmethod
     @abstractmethod
     def score(cls, found: "Comb", context: CalibrationContext) -> Scores:
         """Importance of every unit of every group. The model is in any mode and comes back unchanged."""
+
+    @classmethod
+    def increment(cls, found: "Comb", images: int, changes: "Mapping[str, Tensor]") -> Scores:
+        """What one batch adds to the scores, for criteria with ``accumulates``.
+
+        Args:
+            found: the groups.
+            images: images in the batch.
+            changes: ``w · ∂L/∂w`` of every parameter that has a gradient, by canonical name.
+        """
+        raise NotImplementedError
 
 
 GROUP_CRITERIA: Registry[type[GroupCriterion]] = Registry("group criterion")
@@ -68,6 +81,15 @@ def score_groups(name: str, found: "Comb", context: CalibrationContext) -> Score
             f"The criterion “{name}” gave scores that are NaN or infinite in “{odd[0]}”: gradients overflow."
         )
     return scores
+
+
+def summed(found: "Comb", increments: Iterable[Scores]) -> Scores:
+    """The sum of what all batches add."""
+    total: Scores = {group.name: np.zeros(group.units) for group in found.groups}
+    for scores in increments:
+        for name, values in scores.items():
+            total[name] += values
+    return total
 
 
 def parameters_of(found: "Comb") -> "dict[str, nn.Parameter]":

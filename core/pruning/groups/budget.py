@@ -28,12 +28,16 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A group that may shrink. ``values`` are the rank values of its units, ``width`` the channels of one unit."""
+    """A group that may shrink. ``values`` are the rank values of its units, ``width`` the channels of one unit.
+
+    ``least``: units that must stay, beside the limits' (of a group that has shrunk before).
+    """
 
     name: str
     values: np.ndarray
     width: int = 1
     rounded: bool = True
+    least: int = 1
 
 
 def allowed(candidate: Candidate, limits: Limits) -> list[int]:
@@ -43,7 +47,7 @@ def allowed(candidate: Candidate, limits: Limits) -> list[int]:
     """
     units = len(candidate.values)
     step = limits.round_to // math.gcd(limits.round_to, candidate.width) if candidate.rounded else 1
-    least = max(1, math.ceil(limits.min_keep * units - 1e-9))
+    least = max(candidate.least, 1, math.ceil(limits.min_keep * units - 1e-9))
     keeps = range((units - 1) // step * step, 0, -step)
     return [0, *(units - keep for keep in keeps if keep >= least)]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -107,10 +108,12 @@ def choose_units(
     protected: Sequence[str],
     kinds: Sequence[str],
     milliseconds: Milliseconds | None = None,
+    least: Mapping[str, int] = MappingProxyType({}),
 ) -> Removal:
     """The units that go: least important first, until ``target`` of the budget's unit is saved.
 
-    ``milliseconds`` is what a budget of latency is counted with.
+    ``milliseconds`` is what a budget of latency is counted with; ``least``, how many units of a
+    group must stay, beside ``limits``.
 
     Raises:
         PlanError: for an unknown allocation, names that do not fit the model, or a target out of reach.
@@ -130,7 +133,14 @@ def choose_units(
         ]
     )
     candidates = [
-        Candidate(group.name, order[group.name], group.width, rounded=group.kind != "heads") for group in open_groups
+        Candidate(
+            group.name,
+            order[group.name],
+            group.width,
+            rounded=group.kind != "heads",
+            least=least.get(group.name, 1),
+        )
+        for group in open_groups
     ]
     fixed = {c.name: _nearest(c, ratios[c.name], limits) for c in candidates if c.name in ratios}
     total = sum(group.units for group in sheet.groups)

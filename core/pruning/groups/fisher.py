@@ -1,15 +1,18 @@
 """Empirical Fisher information of a virtual gate per channel, as CPD uses it (METHODS §B2, arXiv 2408.03046)."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..criteria.base import CalibrationContext
-from .base import GROUP_CRITERIA, GroupCriterion, Scores, along, parameters_of, per_unit
+from .base import GROUP_CRITERIA, GroupCriterion, Scores, along, parameters_of, per_unit, summed
 from .gradients import products
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ...comb.groups import Comb, Member
 
 __all__ = ["Fisher"]
@@ -22,24 +25,29 @@ class Fisher(GroupCriterion):
     title = "Fisher (CPD)"
     reduction = "mean over the parameters that make or scale the units, divided by the number of parameters touched"
     needs_data = True
+    accumulates = True
     comparable = True
 
     @classmethod
     def score(cls, found: "Comb", context: CalibrationContext) -> Scores:
         """Σ over batches of ``(Σ_{w in p, unit} w·g)² / A``, A = output activations of the layer of p in the batch."""
+        return summed(found, (cls.increment(found, images, changes) for images, changes in products(found, context)))
+
+    @classmethod
+    def increment(cls, found: "Comb", images: int, changes: "Mapping[str, Tensor]") -> Scores:
+        """What one batch adds."""
         parameters = parameters_of(found)
         outputs = _output_sizes(found)
         scores: Scores = {group.name: np.zeros(group.units) for group in found.groups}
-        for images, changes in products(found, context):
-            for group in found.groups:
-                members = [member for member in group.members if member.tensor in parameters]
-                makers = [member for member in members if _makes(found, member)] or members
-                for member in makers:
-                    change = changes.get(found.reader.canonical(member.tensor))
-                    if change is not None:
-                        gate = per_unit(along(change, member.dim).sum(1), member, group.units)
-                        area = images * outputs.get(member.layer, 1)
-                        scores[group.name] += np.square(gate) / area / len(makers) / len(members)
+        for group in found.groups:
+            members = [member for member in group.members if member.tensor in parameters]
+            makers = [member for member in members if _makes(found, member)] or members
+            for member in makers:
+                change = changes.get(found.reader.canonical(member.tensor))
+                if change is not None:
+                    gate = per_unit(along(change, member.dim).sum(1), member, group.units)
+                    area = images * outputs.get(member.layer, 1)
+                    scores[group.name] += np.square(gate) / area / len(makers) / len(members)
         return scores
 
 

@@ -1,14 +1,17 @@
 """First-order Taylor: how much the loss would change (Molchanov et al., ICLR 2017 and CVPR 2019)."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..criteria.base import CalibrationContext
-from .base import GROUP_CRITERIA, GroupCriterion, Scores, along, parameters_of, per_unit, weight_members
+from .base import GROUP_CRITERIA, GroupCriterion, Scores, along, parameters_of, per_unit, summed, weight_members
 from .gradients import products
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ...comb.groups import Comb
 
 __all__ = ["Taylor"]
@@ -21,22 +24,26 @@ class Taylor(GroupCriterion):
     title = "Taylor"
     reduction = "mean over the group's weights, inputs and outputs alike, of |Σ w·g| of a unit; mean over batches"
     needs_data = True
+    accumulates = True
     comparable = True
 
     @classmethod
     def score(cls, found: "Comb", context: CalibrationContext) -> Scores:
         """|Σ w·g| per unit and weight."""
+        total = summed(found, (cls.increment(found, images, changes) for images, changes in products(found, context)))
+        batches = -(-min(context.images, len(context.splits.train)) // context.batch_size)
+        return {name: values / max(1, batches) for name, values in total.items()}
+
+    @classmethod
+    def increment(cls, found: "Comb", images: int, changes: "Mapping[str, Tensor]") -> Scores:
+        """|Σ w·g| of one batch."""
         parameters = parameters_of(found)
-        canonical = found.reader.canonical
         scores: Scores = {group.name: np.zeros(group.units) for group in found.groups}
-        batches = 0
-        for _, changes in products(found, context):
-            batches += 1
-            for group in found.groups:
-                members = list(weight_members(group, parameters))
-                for member in members:
-                    change = changes.get(canonical(member.tensor))
-                    if change is not None:
-                        summed = per_unit(along(change, member.dim).sum(1), member, group.units)
-                        scores[group.name] += np.abs(summed) / len(members)
-        return {name: values / max(1, batches) for name, values in scores.items()}
+        for group in found.groups:
+            members = list(weight_members(group, parameters))
+            for member in members:
+                change = changes.get(found.reader.canonical(member.tensor))
+                if change is not None:
+                    gate = per_unit(along(change, member.dim).sum(1), member, group.units)
+                    scores[group.name] += np.abs(gate) / len(members)
+        return scores
