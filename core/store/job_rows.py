@@ -13,7 +13,7 @@ from ..errors import StoreError
 from .connection import Rows, new_id, now
 from .owner import is_alive
 from .records import Job, JobState
-from .tables import job_partials, jobs, plain
+from .tables import job_partials, jobs, plain, sessions
 
 __all__ = ["MAX_QUEUED", "JobRows"]
 
@@ -90,6 +90,20 @@ class JobRows(Rows):
         with self._read() as connection:
             body = connection.execute(select(job_partials.c.body).where(job_partials.c.job_id == job_id)).scalar()
         return dict(body) if body is not None else None
+
+    def training_results(self, model_id: str, *, limit: int = 30) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Plan and result of the newest finished pruning jobs on this model, in whatever session."""
+        query = (
+            select(jobs.c.payload, jobs.c.result)
+            .join(sessions, jobs.c.session_id == sessions.c.id)
+            .where(jobs.c.kind == "prune", jobs.c.state == JobState.DONE.value, sessions.c.model_id == model_id)
+            .order_by(jobs.c.number.desc())
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [
+                (dict(payload.get("plan") or {}), dict(result or {})) for payload, result in connection.execute(query)
+            ]
 
     def partial_time(self, job_id: str) -> datetime | None:
         """When the partial result was last written, or None: a cheap question for those who have read it before."""

@@ -109,6 +109,18 @@ class ResultRows(Rows):
         with self._read() as connection:
             return [Variant.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
+    def variants_on(self, data_id: str, *, limit: int = 100) -> list[tuple[str, str, str]]:
+        """Name of the session, name and model artifact of the newest variants on these data, in whatever session."""
+        query = (
+            select(sessions.c.name, variants.c.name, variants.c.artifact)
+            .join(sessions, variants.c.session_id == sessions.c.id)
+            .where(variants.c.data_id == data_id)
+            .order_by(variants.c.number.desc())
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [(session, name, artifact) for session, name, artifact in connection.execute(query)]
+
     def rename_variant(self, variant_id: str, name: str) -> Variant:
         """The variant under a new label."""
         with self._write() as connection:

@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     "MINUS",
+    "NOTHING",
     "ago",
     "count",
     "duration",

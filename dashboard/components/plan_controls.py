@@ -13,6 +13,7 @@ from core.pruning.plan import Plan
 from core.pruning.schedules import SCHEDULES, levels
 from core.settings import Settings
 from dashboard.components.charts import draw
+from dashboard.components.course import teachers
 from dashboard.components.forms import settings_form
 from dashboard.components.group_preview import effective
 from dashboard.components.plan_charts import schedule_figure
@@ -38,7 +39,13 @@ def draw_controls(editor: DraftEditor) -> str | None:
     with st.expander("Method settings", icon=":material/tune:"):
         kind: type[Settings] = METHODS[method].Settings
         start = _start_settings(kind, plan) if method == plan.method else kind()
-        settings = settings_form(kind, key=f"{key}-{method}", value=start, exclude=_IN_MENUS if units else ())
+        settings = settings_form(
+            kind,
+            key=f"{key}-{method}",
+            value=start,
+            exclude=_IN_MENUS if units else (),
+            choices={"teacher_folder": teachers(editor.session)} if METHODS[method].trains else None,
+        )
         seed = st.number_input(
             "Seed", min_value=0, value=plan.seed, step=1, key=f"{key}-seed", help="Same plan and seed, same result."
         )

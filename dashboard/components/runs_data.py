@@ -13,6 +13,7 @@ __all__ = [
     "STATE_WORDS",
     "advice",
     "continues",
+    "diverged",
     "duration_s",
     "page_of",
     "plan_of",
@@ -96,6 +97,11 @@ def plan_of(job: Job) -> Plan | None:
         return None
 
 
+def diverged(job: Job) -> bool:
+    """Whether a training ended because its loss was not finite any more: going on would only repeat that."""
+    return job.state is JobState.FAILED and "TrainingError" in (job.traceback or "")
+
+
 def advice(job: Job, *, epoch: int | None = None) -> str | None:
     """What to do next about a job that did not finish. None for jobs that are fine.
 
@@ -120,6 +126,8 @@ def advice(job: Job, *, epoch: int | None = None) -> str | None:
         return f"Close other programs or choose a smaller batch size, then {go_on}.{kept}"
     if "disk" in text or "space" in text:
         return f"Free some disk space, then {go_on}.{kept}"
+    if diverged(job):
+        return "Change the plan as the message says and run it: resuming would end in the same way."
     if kept:
         return f"Change the plan (a smaller learning rate, say) and run it, or resume it if the cause is gone.{kept}"
     return {

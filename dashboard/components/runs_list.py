@@ -11,7 +11,16 @@ from core.store.records import Job, JobState
 from dashboard import backend, state
 from dashboard.components.format import count, escape, percent, short
 from dashboard.components.plan_draft import DraftEditor
-from dashboard.components.runs_data import KIND_WORDS, STATE_WORDS, advice, continues, page_of, plan_of, summary_line
+from dashboard.components.runs_data import (
+    KIND_WORDS,
+    STATE_WORDS,
+    advice,
+    continues,
+    diverged,
+    page_of,
+    plan_of,
+    summary_line,
+)
 from dashboard.components.runs_training import draw_training, history_of
 from dashboard.components.training_data import outcome_sentence, trains
 
@@ -88,7 +97,7 @@ def _title(job: Job) -> None:
 
 def _again(job: Job) -> None:
     """Go on from its checkpoint, as the same run; without one, run it again with the same payload."""
-    same_run = checkpoint_epoch(backend.workspace(), job) is not None
+    same_run = checkpoint_epoch(backend.workspace(), job) is not None and not diverged(job)
     if same_run or continues(job) or (job.state is JobState.INTERRUPTED and not trains(job)):
         label, icon = "Resume", ":material/play_arrow:"
     else:

@@ -23,7 +23,7 @@ from dashboard.components.training_data import (
     planned_epochs,
 )
 
-__all__ = ["draw_training", "history_of", "on_touch_screen", "training_figures"]
+__all__ = ["draw_training", "history_of", "on_touch_screen", "progress_mark"]
 
 _TALL_PX = 460
 
@@ -53,13 +53,12 @@ def draw_training(job: Job) -> None:
         if job.state is JobState.RUNNING:
             st.caption("The curves begin with the first epoch.")
         return
-    numbers(_figures_of(job, history))
+    numbers(_numbers_of(job, history))
     if not epochs_of(history):
         return
     sentence = outcome_sentence(history)
-    written = backend.store().partial_time(job.id)
     dark, touch = st.context.theme.type == "dark", on_touch_screen()
-    figures = training_figures(job.id, written, str(backend.workspace().folder), dark, touch)
+    figures = _figures(job.id, progress_mark(history), dark, touch)
     left, right = st.columns(2, gap="medium")
     with left:
         draw(figures[0], key=f"run-score-{job.id}", alt=f"Score and sparsity by epoch: {sentence}")
@@ -76,21 +75,23 @@ def draw_training(job: Job) -> None:
                 draw(figures[2], key=f"run-heat-{job.id}", alt=alt)
 
 
+def progress_mark(history: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the curves depend on: it changes with every epoch, stage and event, not with every step."""
+    begun = tuple(stage.get("first_epoch") for stage in history.get("stages") or ())
+    return len(epochs_of(history)), begun, len(history.get("events") or ()), history.get("restored_epoch")
+
+
 @functools.lru_cache(maxsize=32)
-def training_figures(
-    job_id: str, written: datetime | None, workspace: str, dark: bool, touch: bool
-) -> tuple[go.Figure, ...]:
-    """Score, loss and, where the method reports them, layers; made once per state of the history."""
-    history = _history(job_id, written, workspace) if written is not None else None
-    if history is None:
-        return ()
+def _figures(job_id: str, _mark: tuple[Any, ...], dark: bool, touch: bool) -> tuple[go.Figure, ...]:
+    """Score, loss and, where the method reports them, layers; made once per epoch."""
+    history = history_of(job_id) or {}
     made = [score_figure(history, run=job_id, touch=touch), loss_figure(history, run=job_id, touch=touch)]
-    if len(layer_matrix(history)[0]) > 0:
+    if layer_matrix(history)[0]:
         made.append(layers_figure(history, run=job_id, dark=dark))
     return tuple(made)
 
 
-def _figures_of(job: Job, history: Mapping[str, Any]) -> list[str]:
+def _numbers_of(job: Job, history: Mapping[str, Any]) -> list[str]:
     """The numbers above the curves: of the last epoch, and of the step that runs now."""
     done, step = epochs_of(history), history.get("step") or {}
     last: Mapping[str, Any] = done[-1] if done else {}

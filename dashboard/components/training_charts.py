@@ -74,7 +74,7 @@ def panels(titles: Sequence[str], *, shares: Sequence[float], height: int, run: 
 
 
 def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) -> None:
-    """Every second stage shaded, a line where a stage begins, and its name where there is more than one."""
+    """Every second stage shaded, a line where a stage begins, and above it the name of the stage."""
     for index, span in enumerate(spans):
         if index % 2 == 1:
             shown.add_shape(
@@ -101,16 +101,15 @@ def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) 
                 line={"color": MUTED, "width": 1, "dash": "dot"},
                 layer="below",
             )
-        if names and len(spans) > 1:
+        if names and index > 0:  # where the first one begins stands the title of the panel
             shown.add_annotation(
-                text=escape(short(span.name, 22)),
+                text=escape(short(span.name, 26)),
                 x=span.first - 0.5,
-                y=0.0,
+                y=1.0,
                 xref="x",
                 yref="paper",
                 xanchor="left",
                 yanchor="bottom",
-                xshift=3,
                 showarrow=False,
                 font={"size": 11, "color": _INK},
             )

@@ -7,11 +7,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.comb.sheet import GroupSheet
+from core.methods import METHODS
 from core.pruning.plan import Plan
 from core.store.records import Model, Session
 from dashboard import backend, state, stored
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
+from dashboard.components.course import draw_course
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
 from dashboard.components.group_check import draw_check
@@ -25,6 +27,7 @@ from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_estimate import Preview, draw_estimate, preview_of, usable_sensitivity
 from dashboard.components.plan_files import draw_files
 from dashboard.components.plan_layers import prunable_layers
+from dashboard.components.plan_race import draw_race
 from dashboard.components.plan_run import draw_run
 from dashboard.components.plan_table import draw_bulk, draw_table
 
@@ -57,9 +60,13 @@ def render() -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         problem = draw_controls(editor)
+        draw_course(editor.plan, session)
         run = st.container()
-        with st.expander("Schedule", icon=":material/timeline:"):
-            draw_schedule(editor.plan)
+        if METHODS[editor.plan.method].trains:
+            draw_race(editor.plan, session, reason=problem or _no_data(session))
+        else:
+            with st.expander("Schedule", icon=":material/timeline:"):
+                draw_schedule(editor.plan)
     if removes_units(editor.plan.method) != units:
         st.rerun()  # the method was changed above: another page belongs to it
     if sheet is not None:

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from core.store.records import Job
+from core.store.records import Job, JobState
 from dashboard import backend
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_session
 from dashboard.components.jobs import POLL_S, live_jobs
 from dashboard.components.runs_data import KIND_WORDS, split_live
 from dashboard.components.runs_list import draw_ended, draw_live
+from dashboard.components.runs_race import draw_race
 
 TITLE = "Runs"
 ICON = ""
@@ -36,8 +37,9 @@ def render() -> None:
     if live:
         st.subheader("Now")
         st.fragment(_queue, run_every=POLL_S)(session.id, tuple(sorted(job.id for job in live)))
+    race = draw_race(jobs, poll_s=POLL_S)
     if ended:
-        _history(ended, alone=not live)
+        _history(ended, alone=not live and not race)
     code_drawer("runs", {"session_id": session.id})
 
 
@@ -67,7 +69,8 @@ def _history(ended: list[Job], *, alone: bool) -> None:
     fitting = [job for job in ended if chosen in (None, job.kind)]
     pages = st.session_state.setdefault("runs-shown", _PAGE)
     for index, job in enumerate(fitting[:pages]):
-        draw_ended(job, unfold=alone and index == 0)
+        # The newest run that did not end well shows how far it came.
+        draw_ended(job, unfold=index == 0 and job.state is not JobState.DONE)
     if len(fitting) > pages and st.button(f"Show {len(fitting) - pages} more", key="runs-more"):
         st.session_state["runs-shown"] = pages + _PAGE
         st.rerun()
