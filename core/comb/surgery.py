@@ -1,13 +1,12 @@
 """Removing units for good: tensors are sliced; constants in the graph and attributes of layers follow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ..models.assembly import place_tensor
 from ..models.traced import TracedModel
 from .groups import Comb
 from .survivors import Removal, Survivors
@@ -23,8 +22,7 @@ def remove(found: Comb, removal: Removal) -> TracedModel:
     """
     survivors = Survivors(found, removal)
     reader = found.reader
-    pruned = found.model.clone()
-    _slice_tensors(pruned.graph_module, set(reader.tensors), survivors)
+    pruned = found.model.clone(_smaller(found.model.graph_module, reader.tensors, survivors))
     nodes = {
         old.name: new
         for old, new in zip(found.model.graph_module.graph.nodes, pruned.graph_module.graph.nodes, strict=True)
@@ -52,28 +50,18 @@ def sliced(tensor: Tensor, name: str, survivors: Survivors) -> Tensor:
     return tensor
 
 
-def _slice_tensors(module: nn.Module, known: set[str], survivors: Survivors) -> None:
-    aliases: dict[int, list[str]] = {}
-    tensors: dict[str, Tensor] = {}
-    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    for name, tensor in named:
-        aliases.setdefault(id(tensor), []).append(name)
-        tensors[name] = tensor
-    for names in aliases.values():
-        canonical = next((name for name in names if name in known), None)
-        if canonical is None:
-            continue
-        tensor = tensors[canonical]
-        smaller = sliced(tensor.detach(), canonical, survivors)
-        if smaller.shape == tensor.shape:
-            continue
-        value: Tensor = smaller
-        if isinstance(tensor, nn.Parameter):
-            value = nn.Parameter(smaller, requires_grad=tensor.requires_grad)
-        for name in names:
-            path, _, leaf = name.rpartition(".")
-            persistent = leaf not in module.get_submodule(path)._non_persistent_buffers_set
-            place_tensor(module, name, value, persistent=persistent)
+def _smaller(module: nn.Module, known: Iterable[str], survivors: Survivors) -> dict[int, Tensor]:
+    """The tensors that lose something, by the ``id`` of the dense ones."""
+    tensors: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    tensors.update(module.named_buffers(remove_duplicate=False))
+    found: dict[int, Tensor] = {}
+    for name in known:
+        tensor = tensors[name]
+        smaller = sliced(tensor.detach(), name, survivors)
+        if smaller.shape != tensor.shape:
+            is_parameter = isinstance(tensor, nn.Parameter)
+            found[id(tensor)] = nn.Parameter(smaller, tensor.requires_grad) if is_parameter else smaller
+    return found
 
 
 def _set_attribute(layer: nn.Module, path: tuple[Any, ...], value: int) -> None:

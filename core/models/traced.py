@@ -134,9 +134,13 @@ class TracedModel:
     def __deepcopy__(self, memo: dict[int, Any]) -> "TracedModel":
         return self.clone()
 
-    def clone(self) -> "TracedModel":
-        """A deep copy with independent weights."""
-        memo: dict[int, Any] = {}
+    def clone(self, replaced: Mapping[int, Tensor] | None = None) -> "TracedModel":
+        """A deep copy with independent weights.
+
+        ``replaced`` holds, by ``id``, what stands in the copy in place of a parameter or buffer (surgery slices them):
+        tied tensors stay tied.
+        """
+        memo: dict[int, Any] = dict(replaced or {})
         layers: dict[str, nn.Module] = {}
         for node in self.graph_module.graph.nodes:
             if node.op == "call_module" and node.target not in layers:

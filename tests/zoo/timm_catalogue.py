@@ -8,6 +8,7 @@ from ..models import invariants
 __all__ = ["TIMM", "build_timm", "timm_input_size"]
 
 _SMALL = 128
+_OWN_SIZE = ("halonet26t",)  # its blocks of 8 × 8 pixels do not fit into less
 
 _CONVOLUTIONAL = """resnet10t resnetv2_18 resnext26ts seresnet18 ecaresnet26t skresnet18 resnest14d res2net50_14w_8s
     cspresnet50 cs3darknet_focus_s darknetaa53 dla34 dpn68 densenet121 vgg11 vovnet39a ese_vovnet19b_dw
@@ -37,7 +38,7 @@ def timm_input_size(name: str) -> int:
 
     given = get_pretrained_cfg(name)
     assert given is not None
-    return int(given.input_size[-1]) if given.fixed_input_size else _SMALL
+    return int(given.input_size[-1]) if given.fixed_input_size or name in _OWN_SIZE else _SMALL
 
 
 def build_timm(name: str) -> nn.Module:
