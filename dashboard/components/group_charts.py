@@ -261,7 +261,7 @@ def _group_traces(
 def _dots(makes: Sequence[bool], colour: str, *, bright: bool = True) -> dict[str, Any]:
     """Markers: filled where a layer makes the units, a light ring where it reads them."""
     return {
-        "symbol": "circle",
+        "symbol": ["circle" if made or bright else "circle-open" for made in makes],
         "size": [11 if made else 8 for made in makes],
         "color": [_PAPER if bright and not made else colour for made in makes],
         "line": {"width": 2, "color": colour},

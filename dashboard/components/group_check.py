@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.methods import METHODS
 from core.pruning.plan import Plan
 from core.store.records import Dataset, Job, JobState, Session
 from dashboard import backend
@@ -30,8 +31,8 @@ def same_plan(plan: Plan, other: Mapping[str, Any]) -> bool:
 
 def draw_check(session: Session, plan: Plan, data: Dataset | None, *, metric: str, reason: str | None) -> None:
     """Button, automatic mode, and the newest result. ``reason``: why the plan cannot be checked."""
-    if data is None:
-        return
+    if data is None or METHODS[plan.method].trains:
+        return  # what trains takes longer than a check: it is run
     with st.container(border=True, key="plan-check"):
         most = int(data.description.get("counts", {}).get("select") or _IMAGES)
         images, button, auto = st.columns([2, 3, 2], vertical_alignment="bottom")

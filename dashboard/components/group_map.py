@@ -35,11 +35,10 @@ def summary(sheet: GroupSheet) -> str:
     kinds = {kind: sum(group.kind == kind for group in sheet.groups) for kind in KINDS}
     parts = ", ".join(f"{KINDS[kind]} {count}" for kind, count in kinds.items() if count)
     tied = sum(len(group.creators) > 1 for group in sheet.groups)
+    many = f", of which {tied} {'ties' if tied == 1 else 'tie'} the outputs of several layers" if tied else ""
     largest = max(sheet.groups, key=lambda group: len(group.layers))
-    return (
-        f"{len(sheet.groups)} groups ({parts}), of which {tied} {'ties' if tied == 1 else 'tie'} the outputs of "
-        f"several layers. The largest, {largest.name}, holds {len(largest.layers)} layers that shrink together only."
-    )
+    shared = f"The largest, {largest.name}, holds {len(largest.layers)} layers that shrink together only."
+    return f"{len(sheet.groups)} groups ({parts}){many}. {shared}"
 
 
 def group_list(sheet: GroupSheet) -> pd.DataFrame:
@@ -101,8 +100,15 @@ def _map(model: Model) -> None:
             draw_chain(sheet, group, key="model-group-chain")
     with picture:
         _draw_picture(sheet, choice, group)
-    with st.expander(f"List of all {len(sheet.groups)} groups", icon=":material/list:"):
-        _draw_list(sheet)
+    box = st.expander(
+        f"List of all {len(sheet.groups)} groups",
+        icon=":material/list:",
+        key="model-group-list-open",
+        on_change="rerun",
+    )
+    if box.open:
+        with box:
+            _draw_list(sheet)
     draw_frozen(sheet, key="model-frozen")
 
 

@@ -126,7 +126,12 @@ def draw_frozen(sheet: GroupSheet, *, key: str) -> None:
     """What cannot shrink, with the operation and the source line that stand in the way."""
     if not sheet.frozen:
         return
-    with st.expander(f"Cannot shrink ({len(sheet.frozen)})", icon=":material/ac_unit:"):
+    box = st.expander(
+        f"Cannot shrink ({len(sheet.frozen)})", icon=":material/ac_unit:", key=f"{key}-open", on_change="rerun"
+    )
+    if not box.open:
+        return
+    with box:
         frame = pd.DataFrame(
             {
                 "layer": [item.name for item in sheet.frozen],
