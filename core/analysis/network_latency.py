@@ -34,10 +34,15 @@ class NetworkLatency:
         self._layers: Mapping[str, LayerGeometry] = geometries(found)
         self._progress = progress
         progress.update(0, 0, "Timing the layers of the dense network")
-        self.dense_ms = _measured(found.model, self.table.threads)
+        self.set_dense(_measured(found.model, self.table.threads))
+
+    def set_dense(self, milliseconds: float) -> None:
+        """Take this as the time of the dense network: that of an earlier process, so that a run goes on as it began."""
+        self.dense_ms = milliseconds
         layers_ms = self._of_layers({})
         self._rest_ms = max(0.0, self.dense_ms - layers_ms)
         self._scale = min(1.0, self.dense_ms / layers_ms) if layers_ms else 1.0
+        self.table.save()
 
     def __call__(self, counts: Counts) -> float:
         """Milliseconds of what is left; shapes that were never timed on this machine are timed now."""

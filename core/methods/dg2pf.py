@@ -19,6 +19,7 @@ from ..pruning.schedules import SCHEDULES, levels
 from ..settings import Settings
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
 from .base import METHODS, Course, Method, MethodResult
+from .presets import merged
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
@@ -99,18 +100,9 @@ class DG2PFSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _follow_preset(cls, body: Any) -> Any:
-        return merged(body, PRESETS.get(body.get("preset", "own"), {})) if isinstance(body, dict) else body
-
-
-def merged(body: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """``body`` with the fields of ``preset`` in place of its own, also inside nested settings."""
-    result = dict(body)
-    for key, value in preset.items():
-        if isinstance(value, Mapping):
-            inner = result.get(key, DG2PFSettings.model_fields[key].default)
-            value = {**(inner.model_dump() if isinstance(inner, Settings) else inner), **value}
-        result[key] = value
-    return result
+        if not isinstance(body, dict):
+            return body
+        return merged(cls, body, PRESETS.get(body.get("preset", "own"), {}))
 
 
 @METHODS.register("dg2pf")

@@ -14,11 +14,10 @@ from ..pruning.groups.choosing import Milliseconds, choose_units, per_cost, reso
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
+from .results import surviving_masks, surviving_rows
 
 if TYPE_CHECKING:
-    from ..comb.groups import Comb
     from ..comb.sheet import GroupSheet
-    from ..comb.survivors import Survivors
     from ..training.checkpoints import Checkpoints
 
 __all__ = ["OneShotStructured", "OneShotStructuredSettings", "planned_removal"]
@@ -136,7 +135,9 @@ class OneShotStructured(Method):
         if not any(removal.values()):
             survivors = Survivors(found, {})
             notes = ["Nothing is removed: the result is the dense model, bit for bit."]
-            return MethodResult(model.clone(), _masks(found, survivors), _rows(found, survivors), tuple(notes))
+            return MethodResult(
+                model.clone(), surviving_masks(found, survivors), surviving_rows(found, survivors), tuple(notes)
+            )
 
         pruned = recorded_removal(model, found, removal)
         survivors = Survivors(found, removal)
@@ -167,7 +168,11 @@ class OneShotStructured(Method):
             **({"latency": latency} if latency is not None else {}),
         }
         return MethodResult(
-            pruned, _masks(found, survivors), _rows(found, survivors), tuple(filter(None, notes)), history
+            pruned,
+            surviving_masks(found, survivors),
+            surviving_rows(found, survivors),
+            tuple(filter(None, notes)),
+            history,
         )
 
 
@@ -256,35 +261,3 @@ def _recalibrated(
         return "BatchNorm was not recalibrated: there are no data."
     layers = recalibrate(pruned, splits, images=settings.recalibration_images, seed=plan.seed, progress=progress)
     return f"{layers} BatchNorm layers were recalibrated." if layers else ""
-
-
-def _masks(found: "Comb", survivors: "Survivors") -> dict[str, Any]:
-    """Which weights of the dense layers stay: True inside the surviving rows, columns and positions."""
-    import torch
-
-    from ..pruning.ranking import unique_layers
-
-    masks = {}
-    for name, module in unique_layers(found.model)[0].items():
-        weight: Any = module.weight
-        mask = torch.ones(weight.shape, dtype=torch.bool)
-        for dim in range(weight.ndim):
-            kept = survivors.kept(found.reader.canonical(f"{name}.weight"), dim)
-            if kept is not None:
-                mask &= torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(weight.ndim)])
-        masks[name] = mask
-    return masks
-
-
-def _rows(found: "Comb", survivors: "Survivors") -> list[dict[str, Any]]:
-    """The rows of ``mask_statistics``, with the shape that is left and the groups of the layer's outputs."""
-    from ..pruning.masks import mask_statistics
-
-    masks = _masks(found, survivors)
-    creators = found.creators
-    rows = mask_statistics(found.model, masks)
-    for row in rows:
-        mask = masks[row["name"]]
-        kept = [int(mask.any(dim=tuple(d for d in range(mask.ndim) if d != dim)).sum()) for dim in range(mask.ndim)]
-        row.update(kept_shape=kept, groups=list(creators.get(row["name"], ())))
-    return rows

@@ -8,23 +8,83 @@ from .base import MethodResult
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..comb.groups import Comb
+    from ..comb.survivors import Survivors
     from ..training.loop import Run
+    from ..training.removal import GradualRemoval
 
-__all__ = ["masked_result"]
+__all__ = ["masked_result", "structured_result", "surviving_masks", "surviving_rows"]
 
 
 def masked_result(dense: Any, run: "Run", masks: "Mapping[str, Tensor]") -> MethodResult:
     """The trained model with its masks, and sentences on how it came about."""
     from ..pruning.masks import mask_statistics
 
+    on_cpu = {name: mask.cpu() for name, mask in masks.items()}
     history = run.history.to_json()
+    return MethodResult(run.model, on_cpu, mask_statistics(dense, masks), tuple(_notes(run, history)), history)
+
+
+def structured_result(run: "Run", removal: "GradualRemoval") -> MethodResult:
+    """The small network that was trained, what it lost of the dense one, and sentences on how it came about."""
+    from ..comb.record import record
+    from ..comb.survivors import Survivors
+
+    found, gone = removal.dense_comb, removal.removal
+    survivors, history = Survivors(found, gone), run.history.to_json()
+    # One record against the dense model says the same as the list of all removals on the way.
+    run.model.origin["removals"] = [*found.model.origin.get("removals", []), *([record(found, gone)] if gone else [])]
+    dense, left = removal.dense_sheet.dense, removal.dense_sheet.counts(gone)
+    notes = [
+        f"{1 - left.parameters / dense.parameters:.1%} of the parameters and "
+        f"{1 - left.macs / max(1, dense.macs):.1%} of the MACs were removed from "
+        f"{len(gone)} of {len(found.groups)} groups; every removal was verified.",
+        *_notes(run, history),
+    ]
+    history["removal"] = {"groups": gone}
+    return MethodResult(
+        run.model, surviving_masks(found, survivors), surviving_rows(found, survivors), tuple(notes), history
+    )
+
+
+def _notes(run: "Run", history: Mapping[str, Any]) -> list[str]:
     trained, planned = len(history["epochs"]), sum(stage["epochs"] for stage in history["stages"])
     best = history["restored_epoch"]
     origin = f"its state after epoch {best}" if best else "its state before training"
-    notes = [
+    return [
         f"Trained {trained} of at most {planned} epochs in {history['precision']}; the result is {origin}, the best on "
         "the selection split.",
         *run.notes,
     ]
-    on_cpu = {name: mask.cpu() for name, mask in masks.items()}
-    return MethodResult(run.model, on_cpu, mask_statistics(dense, masks), tuple(notes), history)
+
+
+def surviving_masks(found: "Comb", survivors: "Survivors") -> dict[str, Any]:
+    """Which weights of the dense layers stay: True inside the surviving rows, columns and positions."""
+    import torch
+
+    from ..pruning.ranking import unique_layers
+
+    masks = {}
+    for name, module in unique_layers(found.model)[0].items():
+        weight: Any = module.weight
+        mask = torch.ones(weight.shape, dtype=torch.bool)
+        for dim in range(weight.ndim):
+            kept = survivors.kept(found.reader.canonical(f"{name}.weight"), dim)
+            if kept is not None:
+                mask &= torch.from_numpy(kept).reshape([-1 if d == dim else 1 for d in range(weight.ndim)])
+        masks[name] = mask
+    return masks
+
+
+def surviving_rows(found: "Comb", survivors: "Survivors") -> list[dict[str, Any]]:
+    """The rows of ``mask_statistics``, with the shape that is left and the groups of the layer's outputs."""
+    from ..pruning.masks import mask_statistics
+
+    masks = surviving_masks(found, survivors)
+    creators = found.creators
+    rows = mask_statistics(found.model, masks)
+    for row in rows:
+        mask = masks[row["name"]]
+        kept = [int(mask.any(dim=tuple(d for d in range(mask.ndim) if d != dim)).sum()) for dim in range(mask.ndim)]
+        row.update(kept_shape=kept, groups=list(creators.get(row["name"], ())))
+    return rows

@@ -1,0 +1,141 @@
+"""What a structured training method must beat at equal epochs: the same small size at once, then fine-tuning."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from ..progress import SILENT, Progress
+from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from ..pruning.plan import Plan
+from ..settings import Settings
+from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
+from .base import METHODS, Course, Method, MethodResult
+
+if TYPE_CHECKING:
+    from ..training.checkpoints import Checkpoints
+    from ..training.removal import RemovalTarget
+
+__all__ = ["OneShotStructuredFineTuned", "StructuredFineTuneSettings"]
+
+_Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
+
+
+class StructuredFineTuneSettings(Settings):
+    """What one-shot structured pruning with fine-tuning lets a person choose."""
+
+    budget: Literal["macs", "parameters", "channels", "latency"] = Field(
+        default="macs", title="Sparsity counts", description="What the plan's sparsity is a fraction of."
+    )
+    criterion: Literal[("plan", *GROUP_CRITERIA)] = Field(  # type: ignore[valid-type]
+        default="plan", title="Importance", description="“plan”: the plan's; “random” is the control of controls."
+    )
+    allocation: Literal[("plan", *GROUP_ALLOCATIONS)] = Field(  # type: ignore[valid-type]
+        default="plan", title="Allocation over groups", description="“plan”: the plan's, where groups know it."
+    )
+    round_to: int = Field(default=4, ge=1, le=1024, title="Round channels to")
+    min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
+    kinds: tuple[_Kind, ...] = Field(
+        default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
+    )
+    calibration_images: int = Field(
+        default=512, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
+    )
+    training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
+    distillation: DistillationSettings = Field(default=DistillationSettings(form="off"), title="Distillation")
+    tune: StageSettings = Field(
+        default=StageSettings(epochs=40, learning_rate=0.01, weight_decay=5e-4), title="Fine-tuning"
+    )
+
+
+@METHODS.register("one_shot_structured_fine_tune")
+class OneShotStructuredFineTuned(Method):
+    """One-shot structured, then fine-tune: remove the least important units at once, and train what is left."""
+
+    title = "One-shot structured + fine-tune"
+    provenance = "Textbook procedure (Li et al., ICLR 2017) [P]; groups, budgets and hyper-parameters are ours [D]."
+    Settings = StructuredFineTuneSettings
+    removes = "units"
+    trains = True
+
+    @classmethod
+    def course(cls, plan: Plan) -> Course:
+        """See ``Method.course``."""
+        epochs = StructuredFineTuneSettings.parse(plan.method_settings).tune.epochs
+        return Course((("Fine-tuning", epochs),), (plan.sparsity,) * epochs)
+
+    @classmethod
+    def check(cls, model: Any, splits: Any, plan: Plan) -> None:
+        """Refuse missing data or groups, unknown names, a target out of reach, a teacher that does not fit."""
+        from ..training.distillation import teacher_for
+        from ..training.loop import check_training
+        from ..training.removal import check_removal
+
+        settings = StructuredFineTuneSettings.parse(plan.method_settings)
+        check_training(splits, settings.training)
+        check_removal(model, plan, _target(settings, plan))
+        teacher_for(settings.distillation, model)
+
+    @classmethod
+    def run(
+        cls,
+        model: Any,
+        splits: Any,
+        plan: Plan,
+        *,
+        sensitivity: Mapping[str, Any] | None = None,
+        progress: Progress = SILENT,
+        checkpoints: "Checkpoints | None" = None,
+    ) -> MethodResult:
+        """Comb → score → remove; train the small network."""
+        from ..training.distillation import make_objective
+        from ..training.loop import Run
+        from ..training.removal import GradualRemoval
+        from .results import structured_result
+
+        settings, course = StructuredFineTuneSettings.parse(plan.method_settings), cls.course(plan)
+        removal = GradualRemoval(
+            model,
+            plan,
+            _target(settings, plan),
+            interval=0,
+            epochs=settings.tune.epochs,
+            calibration_images=settings.calibration_images,
+            progress=progress,
+        )
+        with Run(
+            model,
+            splits,
+            plan,
+            settings.training,
+            stages=course.stages,
+            target=plan.sparsity,
+            unit="ms" if settings.budget == "latency" else settings.budget,
+            progress=progress,
+            checkpoints=checkpoints,
+        ) as run:
+            loss = make_objective(settings.distillation, model, splits)
+            run.stage(settings.tune, loss, hooks=[removal], best_from=1)
+        return structured_result(run, removal)
+
+
+def _target(settings: StructuredFineTuneSettings, plan: Plan) -> "RemovalTarget":
+    from ..errors import PlanError
+    from ..pruning.groups.budget import Limits
+    from ..training.removal import RemovalTarget
+
+    allocation = plan.allocation if settings.allocation == "plan" else settings.allocation
+    if allocation not in GROUP_ALLOCATIONS:
+        raise PlanError(
+            f"The allocation “{allocation}” shares single weights; groups know {', '.join(GROUP_ALLOCATIONS)}. Choose "
+            "one of them in the method's settings."
+        )
+    return RemovalTarget(
+        share=plan.sparsity,
+        budget=settings.budget,
+        criterion=plan.criterion if settings.criterion == "plan" else settings.criterion,
+        allocation=allocation,
+        cost=None,
+        limits=Limits(settings.round_to, settings.min_keep),
+        kinds=settings.kinds,
+    )
