@@ -1,4 +1,4 @@
-"""``prune``, ``measure`` and ``export``: making variants, timing them, taking them away."""
+"""``prune``, ``resume``, ``measure`` and ``export``: making variants, timing them, taking them away."""
 
 import json as json_module
 import shutil
@@ -13,7 +13,7 @@ from ..pruning.plan import Plan
 from ..store import Variant, Workspace
 from . import options as o
 from .output import note, print_json, print_table
-from .work import Target, open_workspace, run_job, session_for
+from .work import Target, open_workspace, resume_job, run_job, session_for
 
 __all__ = ["add_to"]
 
@@ -23,6 +23,7 @@ _Variant = Annotated[str, typer.Argument(metavar="VARIANT", help="Id of a varian
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this file."""
     app.command()(prune)
+    app.command()(resume)
     app.command()(measure)
     app.command()(export)
 
@@ -42,6 +43,9 @@ def prune(
     limit: o.Limit = None,
     seed: o.SeedOption = 0,
     name: Annotated[str, typer.Option("--name", help="Label of the variant.", show_default=False)] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest stopped run of this plan, if there is one.")
+    ] = False,
     device: o.Device = None,
     models: o.Models = None,
     workspace: o.WorkspaceFolder = None,
@@ -54,14 +58,34 @@ def prune(
     target = Target(session or model or "", checkpoint, weights, classes, input_shape, data, data_root, limit, seed)
     with open_workspace(workspace, device=device, models=models) as opened:
         place = opened.store.get_session(session) if session else session_for(opened, target, json=json)
-        result = run_job(opened, "prune", {"plan": body.to_json(), "name": name}, session=place, title="Pruning")
-        variant = opened.store.get_variant(result["variant_id"])
-        comparison = _comparison(opened, variant)
+        payload = {"plan": body.to_json(), "name": name}
+        result = run_job(opened, "prune", payload, session=place, title="Pruning", resume=resume)
+        _print_variant(opened, opened.store.get_variant(result["variant_id"]), json)
+
+
+def resume(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Id of a run that was cancelled, interrupted or failed.")],
+    device: o.Device = None,
+    models: o.Models = None,
+    workspace: o.WorkspaceFolder = None,
+    json: o.Json = False,
+) -> None:
+    """Go on with a stopped training from its last checkpoint, to the same result as without the stop."""
+    with open_workspace(workspace, device=device, models=models) as opened:
+        result = resume_job(opened, job)
+        if "variant_id" in result:
+            _print_variant(opened, opened.store.get_variant(result["variant_id"]), json)
+        elif json:
+            print_json(result)
+
+
+def _print_variant(workspace: Workspace, variant: Variant, json: bool) -> None:
+    comparison = _comparison(workspace, variant)
     if json:
         print_json({**variant.model_dump(mode="json"), "comparison": comparison})
         return
     test, sizes = variant.metrics["test"], variant.sizes
-    print(f"Variant {variant.id} ({variant.name}) in session {place.id}")
+    print(f"Variant {variant.id} ({variant.name}) in session {variant.session_id}")
     print(f"  test {test['metric']} {test['score']:.4f} [{test['low']:.4f}, {test['high']:.4f}] on {test['n']} images")
     if comparison:
         print(f"  {comparison['sentence']}")

@@ -1,7 +1,7 @@
 """From arguments to specifications and sessions, and running jobs in this process."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,24 @@ from ..data.specs import DataSpec
 from ..environment import configure
 from ..errors import Cancelled, DataError, EspalierError, ModelError, StoreError
 from ..jobs import Runner
+from ..jobs.resuming import STOPPED, resumable
 from ..models.opening import resolve_model
 from ..models.specs import ModelSpec
-from ..store import JobState, Session, Workspace
+from ..store import Job, JobState, Session, Workspace
+from ..store.tables import plain
 from .output import bar, note
 
-__all__ = ["Target", "data_spec", "find_session", "model_spec", "open_workspace", "run_job", "session_for"]
+__all__ = [
+    "Target",
+    "data_spec",
+    "find_session",
+    "model_spec",
+    "open_workspace",
+    "resume_job",
+    "run_job",
+    "session_for",
+    "training_line",
+]
 
 
 @dataclass(frozen=True)
@@ -106,35 +118,102 @@ def session_for(workspace: Workspace, target: Target, *, json: bool) -> Session:
 
 
 def run_job(
-    workspace: Workspace, kind: str, payload: Mapping[str, Any], *, session: Session | None, title: str
+    workspace: Workspace,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    session: Session | None,
+    title: str,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Run a job in this process and return its result; Ctrl-C cancels it in order.
+
+    ``resume``: go on with the newest job of the same payload that was stopped and has a checkpoint, if there is one.
 
     Raises:
         EspalierError: with the job's sentence when it failed.
         Cancelled: after Ctrl-C.
     """
+
+    def begin(runner: Runner) -> Job:
+        stopped = _stopped(workspace, kind, payload, session) if resume else None
+        if stopped is not None:
+            return runner.resume(stopped.id)
+        return runner.submit(kind, payload, session_id=session.id if session else None, title=title)
+
+    return _follow(workspace, begin, title)
+
+
+def resume_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
+    """Go on with a stopped job from its checkpoint, in this process; as ``run_job``.
+
+    Raises:
+        StoreError: when there is no such job, or it has no checkpoint.
+    """
+    # A job whose process was killed still reads “running”: nobody was left to write how it ended.
+    workspace.store.recover_jobs()
+    title = workspace.store.get_job(job_id).title
+    return _follow(workspace, lambda runner: runner.resume(job_id), title)
+
+
+def _stopped(workspace: Workspace, kind: str, payload: Mapping[str, Any], session: Session | None) -> Job | None:
+    workspace.store.recover_jobs()
+    found = workspace.store.jobs(session_id=session.id if session else None, states=STOPPED)
+    return next(
+        (job for job in found if job.kind == kind and job.payload == plain(payload) and resumable(workspace, job)), None
+    )
+
+
+def _follow(workspace: Workspace, begin: Callable[[Runner], Job], title: str) -> dict[str, Any]:
+    """Run the job that ``begin`` queues, show its progress on a terminal, and return its result."""
     store = workspace.store
     with Runner(workspace, mode="inline") as runner, bar(title) as show:
-        job = runner.submit(kind, payload, session_id=session.id if session else None, title=title)
+        job = begin(runner)
+        seen: tuple[Any, str] = (None, "")
         try:
             while job.state.live:
                 job = runner.wait(job.id, timeout_s=0.2)
-                show({"done": job.done, "total": job.total, "message": job.message})
+                written = store.partial_time(job.id)
+                if written != seen[0]:
+                    seen = (written, training_line(store.partial(job.id) or {}))
+                message = f"{job.message} · {seen[1]}" if seen[1] else job.message
+                show({"done": job.done, "total": job.total, "message": message})
         except KeyboardInterrupt:
             runner.cancel(job.id)
             job = runner.wait(job.id, timeout_s=10.0)
+            if resumable(workspace, job):
+                note(f"Stopped. Go on with: espalier resume {job.id}")
             raise Cancelled from None
     if job.state is JobState.CANCELLED:
         raise Cancelled
     if job.state is not JobState.DONE:
         if os.environ.get("ESPALIER_DEBUG") and job.traceback:
             note(job.traceback)
+        if resumable(workspace, job):
+            note(f"Its checkpoint is kept; go on with: espalier resume {job.id}")
         raise EspalierError(job.error or f"{title} ended as {job.state.value}.")
     result = dict(store.get_job(job.id).result or {})
     for sentence in result.get("notes") or ():
         note(f"Note: {sentence}")
     return result
+
+
+def training_line(history: Mapping[str, Any]) -> str:
+    """Where a training stands, for one line of a terminal: loss, score, sparsity, speed. Empty for other work."""
+    if history.get("kind") != "training":
+        return ""
+    last: Mapping[str, Any] = (history.get("epochs") or [{}])[-1]
+    now: Mapping[str, Any] = history.get("step") or last
+    words = []
+    if isinstance(now.get("loss"), int | float):
+        words.append(f"loss {now['loss']:.3g}")
+    if isinstance(last.get("select_score"), int | float):
+        words.append(f"{history.get('metric', 'score')} {last['select_score']:.1%}")
+    if isinstance(last.get("sparsity"), int | float):
+        words.append(f"sparsity {last['sparsity']:.1%}")
+    if isinstance(now.get("images_per_s"), int | float):
+        words.append(f"{now['images_per_s']:,.0f} images/s")
+    return " · ".join(words)
 
 
 def _shape(text: str | None) -> tuple[int, int, int] | None:

@@ -3,13 +3,16 @@
 A run has one ``TrainingSettings`` (data and number format), and one ``StageSettings`` for each of its stages.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from ..settings import Settings
 
 __all__ = ["DistillationSettings", "StageSettings", "TrainingSettings"]
+
+# Forms fold these fields away: whoever does not know them does not need them.
+ADVANCED: dict[str, Any] = {"advanced": True}
 
 
 class TrainingSettings(Settings):
@@ -27,11 +30,15 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
         title="Precision",
+        json_schema_extra=ADVANCED,
         description="bf16 computes the layers in half precision and keeps the weights in fp32; “auto” takes it on CUDA "
         "and on processors with AMX. Scores are always measured in fp32.",
     )
     channels_last: bool = Field(
-        default=True, title="Channels last", description="Memory order in which convolutions are usually faster."
+        default=True,
+        title="Channels last",
+        json_schema_extra=ADVANCED,
+        description="Memory order in which convolutions are usually faster.",
     )
 
 
@@ -47,14 +54,36 @@ class StageSettings(Settings):
         description="Half a cosine to 0, a tenth after 50 % and a hundredth after 75 % of the steps, or constant.",
     )
     warmup_epochs: float = Field(
-        default=0.0, ge=0.0, le=1000.0, title="Warm-up epochs", description="The rate grows from 0, in a line."
+        default=0.0,
+        ge=0.0,
+        le=1000.0,
+        title="Warm-up epochs",
+        json_schema_extra=ADVANCED,
+        description="The rate grows from 0, in a line.",
     )
     weight_decay: float = Field(
-        default=0.0, ge=0.0, le=1.0, title="Weight decay", description="Never on biases, norms and hidden weights."
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        title="Weight decay",
+        json_schema_extra=ADVANCED,
+        description="Never on biases, norms and hidden weights.",
     )
-    momentum: float = Field(default=0.9, ge=0.0, lt=1.0, title="Momentum", description="Of SGD, Nesterov's form.")
+    momentum: float = Field(
+        default=0.9,
+        ge=0.0,
+        lt=1.0,
+        title="Momentum",
+        json_schema_extra=ADVANCED,
+        description="Of SGD, Nesterov's form.",
+    )
     clip_norm: float = Field(
-        default=0.0, ge=0.0, le=1e6, title="Clip gradients at norm", description="0 does not clip."
+        default=0.0,
+        ge=0.0,
+        le=1e6,
+        title="Clip gradients at norm",
+        json_schema_extra=ADVANCED,
+        description="0 does not clip.",
     )
     patience: int = Field(
         default=0,

@@ -69,6 +69,7 @@ def draw_course(plan: Plan, session: Session) -> None:
         st.caption(escape(f"Speed: {said.origin}. Early stopping makes it shorter.", markdown=True))
     else:
         st.caption("How long it takes is not known yet: no speed was measured on this machine.")
+    st.caption("The estimate of the plan is of pruning alone: what training wins back, only the run shows.")
 
 
 def _stage_words(course: Course) -> str:

@@ -25,7 +25,9 @@ _GROUPS: dict[str, Any] = {"allocation": GROUP_ALLOCATIONS, "criterion": GROUP_C
 def default_name(plan: Plan) -> str:
     """What a variant is called when nobody names it: ``LAMP 80 %``, ``Groups: Global 50 %, Taylor``."""
     units = plan.method in METHODS and METHODS[plan.method].removes == "units"
-    name = f"{'Groups: ' if units else ''}{_title(plan, 'allocation', units=units)} {100 * plan.sparsity:g} %"
+    trains = plan.method in METHODS and METHODS[plan.method].trains
+    prefix = f"{METHODS[plan.method].title.split(' · ')[0]}: " if trains else "Groups: " if units else ""
+    name = f"{prefix}{_title(plan, 'allocation', units=units)} {100 * plan.sparsity:g} %"
     if effective(plan, "criterion") != "magnitude":
         name += f", {_title(plan, 'criterion', units=units).split(' ')[0]}"
     return name + (f", {len(plan.overrides)} fixed" if plan.overrides else "")

@@ -12,7 +12,7 @@ from core.cli.main import app, main
 from core.store import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["models", "inspect", "open", "sensitivity", "prune", "measure", "export", "sessions", "doctor"]
+COMMANDS = ["models", "inspect", "open", "sensitivity", "prune", "resume", "measure", "export", "sessions", "doctor"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 
@@ -169,3 +169,23 @@ def test_doctor(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     assert json.loads(capsys.readouterr().out)["problems"]
     assert main(["doctor", "--workspace", folder]) == 0
     assert "All is well." in capsys.readouterr().out
+
+
+def test_resuming_what_cannot_be_resumed_says_so(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no job" in fails(capsys, "resume", "0" * 16, "--workspace", folder).lower()
+    with Workspace.open(folder) as workspace:
+        job = workspace.store.create_job("prune", {"plan": {}}, owner="gone", title="Prune: lost")
+        workspace.store.claim_job(["prune"], owner="gone")
+    # Its process is dead: it is interrupted first, and has no checkpoint.
+    assert "no checkpoint" in fails(capsys, "resume", job.id, "--workspace", folder)
+    with Workspace.open(folder) as workspace:
+        assert workspace.store.get_job(job.id).state.value == "interrupted"
+
+
+def test_the_line_of_a_training() -> None:
+    from core.cli.work import training_line
+
+    epoch = {"loss": 0.5, "select_score": 0.912, "sparsity": 0.45, "images_per_s": 1012.3}
+    history = {"kind": "training", "metric": "accuracy", "epochs": [epoch], "step": None}
+    assert training_line(history) == "loss 0.5 · accuracy 91.2% · sparsity 45.0% · 1,012 images/s"
+    assert training_line({"layers": {}}) == ""
