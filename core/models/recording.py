@@ -25,7 +25,8 @@ BATCH = 1_000_003
 
 _TORCH_FOLDER = f"{Path(torch.__file__).parent}{os.sep}"
 _OWN_FOLDER = Path(__file__).parent
-_OWN_CODE = tuple(str(path) for path in _OWN_FOLDER.rglob("*.py") if path.name != "cifar_resnet.py")
+_OWN_CODE = frozenset(str(path) for path in _OWN_FOLDER.rglob("*.py") if path.name != "cifar_resnet.py")
+_BEFORE_THE_FORWARD = str(_OWN_FOLDER / "capture.py")
 
 
 class Untraceable(ModelError):  # noqa: N818 - what it says of the model
@@ -51,9 +52,14 @@ class _Traced:
 
 
 def source_line(frame: FrameType | None) -> str:
-    """``file:line`` of the innermost frame outside torch and the tracing ("" when there is none)."""
+    """``file:line`` of the innermost frame of the model's code, outside torch and the tracing ("" without one).
+
+    There is none in a graph of ``torch.export``; whoever asked for the capture is not the model's code.
+    """
     while frame is not None:
         name = frame.f_code.co_filename
+        if name == _BEFORE_THE_FORWARD:
+            return ""
         if not name.startswith((_TORCH_FOLDER, "<")) and name not in _OWN_CODE:
             return f"{_known_as(name)}:{frame.f_lineno}"
         frame = frame.f_back
