@@ -27,7 +27,7 @@ OURS = (
 PEER = ("peer_group_s", "peer_prune_s", "peer_removed", "peer_forward", "peer_backward", "peer_problem")
 _GRADIENTS_UP_TO = 400_000_000
 """Parameters; the gradients of larger models do not fit beside the others' memory."""
-_EXPORTED_UP_TO = 120_000_000
+_EXPORTED_UP_TO = 60_000_000
 """Parameters; exporting a larger one takes minutes and proves nothing new."""
 _LATER = 18
 """The opset that is tried when the default one lacks an operation (``Fold``)."""
