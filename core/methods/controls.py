@@ -109,7 +109,8 @@ class OneShotFineTuned(_Control):
         progress: Progress = SILENT,
         checkpoints: "Checkpoints | None" = None,
     ) -> MethodResult:
-        """Score → allocate → mask; train with the masks."""
+        """Score → allocate → mask → recalibrate BatchNorm; train with the masks."""
+        from ..analysis.recalibration import recalibrate_batchnorm
         from ..pruning.criteria import CalibrationContext
         from ..pruning.gradual import masks_at
         from ..pruning.masks import apply_masks
@@ -124,7 +125,9 @@ class OneShotFineTuned(_Control):
         apply_masks(pruned, masks)
         loss = make_objective(settings.distillation, model, splits)
         with cls._run(model, splits, plan, progress=progress, checkpoints=checkpoints) as run:
-            run.start_from(pruned)
+            if not run.continued:
+                recalibrate_batchnorm(pruned, splits, seed=plan.seed, progress=progress)
+                run.start_from(pruned)
             run.stage(settings.tune, loss, hooks=[KeepMasks(masks)])
         return masked_result(model, run, masks)
 

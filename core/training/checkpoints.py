@@ -79,8 +79,8 @@ class Checkpoints:
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
 
-    def load(self, device: Any = "cpu") -> "tuple[dict[str, Any], TracedModel | None]":
-        """The state, and the model's structure where ``save`` got one.
+    def load(self) -> "tuple[dict[str, Any], TracedModel | None]":
+        """The state, its tensors on the CPU, and the model's structure where ``save`` got one.
 
         Raises:
             StoreError: when there is none, or it is damaged.
@@ -93,7 +93,7 @@ class Checkpoints:
         if newest is None:
             raise StoreError(f"There is no checkpoint in {self.folder}; start the run anew.")
         try:
-            state = torch.load(newest / "state.pt", map_location=device, weights_only=True)
+            state = torch.load(newest / "state.pt", map_location="cpu", weights_only=True)
             model = TracedModel.load(newest / "model") if (newest / "model").is_dir() else None
         except Exception as error:  # whatever a damaged file raises inside torch
             raise StoreError(

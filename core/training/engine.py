@@ -1,6 +1,7 @@
 """Lightning Fabric as the engine: device and precision are arguments. Imported with the first run (3 s of CPU time)."""
 
 import logging
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -44,4 +45,6 @@ def make_fabric(device: torch.device, precision: Precision) -> "Fabric":
     devices: Any = 1 if device.index is None else [device.index]
     if device.type == "cpu":
         devices = 1
-    return Fabric(accelerator=device.type, devices=devices, precision=_FABRIC_NAMES[precision])  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hints about other devices of the machine
+        return Fabric(accelerator=device.type, devices=devices, precision=_FABRIC_NAMES[precision])  # type: ignore[arg-type]

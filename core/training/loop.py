@@ -138,9 +138,14 @@ class Run:
         self.model.graph_module.to(memory_format=torch.contiguous_format)
         self.model.eval()
 
+    @property
+    def continued(self) -> bool:
+        """Whether a checkpoint was found, and none of its stages has been taken up yet."""
+        return self._resumed is not None
+
     def start_from(self, model: TracedModel) -> None:
-        """Begin with the weights of ``model``, a changed copy of the dense one. A continued run has begun already."""
-        if self._resumed is None:
+        """Begin with the weights of ``model``, a changed copy of the dense one, unless the run is ``continued``."""
+        if not self.continued:
             load_plain_state(self.model.graph_module, plain_state(model.graph_module))
 
     def stage(
@@ -382,7 +387,7 @@ class Run:
         self._checkpoints.save(self.epoch, state, self._structure)
 
     def _resume(self, checkpoints: Checkpoints) -> None:
-        state, replaced = checkpoints.load(self.device)
+        state, replaced = checkpoints.load()
         if state.get("identity") != self._identity:
             raise StoreError(
                 f"The checkpoint in {checkpoints.folder} belongs to a run with another model, data set or plan: choose "

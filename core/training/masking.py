@@ -68,6 +68,9 @@ class GradualMasks(Hook):
         """Which level, 1 to ``epochs``, an epoch of the stage trains."""
         return min(epoch, self.epochs)
 
+    def begin(self, run: "Run") -> None:
+        self.masks = {name: mask.to(run.device) for name, mask in self.masks.items()}  # a checkpoint's lie on the CPU
+
     def epoch_start(self, run: "Run") -> None:
         final = run.stage_epoch > self.epochs
         before = self.masks

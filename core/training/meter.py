@@ -24,8 +24,8 @@ class Meter:
         self._classes, self._ignored = splits.num_classes, splits.ignore_index
         self._images = 0
         self._loss = 0.0
-        self._parts: dict[str, float] = {}
-        self._right = 0
+        self._parts: dict[str, Tensor] = {}  # sums stay on the device: one wait per step is enough
+        self._right: Tensor | None = None
         self._confusion: Tensor | None = None
         self._started = self._published = time.perf_counter()
         self.last_loss = 0.0
@@ -37,9 +37,11 @@ class Meter:
         self._images += images
         self._loss += self.last_loss * images
         for name, part in parts.items():
-            self._parts[name] = self._parts.get(name, 0.0) + float(part.detach()) * images
+            total = part.detach().float() * images
+            self._parts[name] = self._parts[name] + total if name in self._parts else total
         if targets.ndim == 1:
-            self._right += int((logits.argmax(1) == targets).sum())
+            right = (logits.argmax(1) == targets).sum()
+            self._right = right if self._right is None else self._right + right
         else:
             self._count_pixels(logits, targets)
 
@@ -80,10 +82,10 @@ class Meter:
 
     def summary(self) -> dict[str, Any]:
         """``loss``, ``parts``, ``train_score``, ``images_per_s``."""
-        pixels = self._confusion
+        pixels, right = self._confusion, 0 if self._right is None else int(self._right)
         return {
             "loss": self._loss / self._images,
-            "parts": {name: total / self._images for name, total in self._parts.items()},
-            "train_score": self._right / self._images if pixels is None else float(mean_iou(pixels.cpu().numpy())),
+            "parts": {name: float(total) / self._images for name, total in self._parts.items()},
+            "train_score": right / self._images if pixels is None else float(mean_iou(pixels.cpu().numpy())),
             "images_per_s": self.images_per_s,
         }

@@ -117,4 +117,8 @@ class MaskedOptimizer:
     def load(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up the state of a checkpoint."""
         for name, values in state.items():
-            self.optimizer.state[self.parameters[name]] = dict(values)
+            parameter = self.parameters[name]
+            self.optimizer.state[parameter] = {
+                key: value.to(parameter.device) if isinstance(value, Tensor) and value.ndim else value
+                for key, value in values.items()
+            }

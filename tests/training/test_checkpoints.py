@@ -191,6 +191,6 @@ def test_a_process_killed_with_signal_9_is_continued_to_the_same_bits(tmp_path):
                 break
         time.sleep(0.1)  # into the next epoch
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         assert Checkpoints(folder).epoch >= epoch - 1
         assert last_line(start(folder)) == expected
