@@ -18,7 +18,6 @@ import re
 import resource
 import signal
 import statistics
-import sys
 import time
 import warnings
 from multiprocessing.connection import Connection
