@@ -1,7 +1,7 @@
 """From a finished training run to what a method returns. Importing this needs no torch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .base import MethodResult
 
@@ -9,11 +9,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..comb.groups import Comb
+    from ..comb.sheet import GroupSheet
     from ..comb.survivors import Survivors
     from ..training.loop import Run
-    from ..training.removal import GradualRemoval
 
 __all__ = ["masked_result", "structured_result", "surviving_masks", "surviving_rows"]
+
+
+class _Removal(Protocol):
+    """A hook that removed units: groups and sheet of the dense model, and what is gone of it."""
+
+    dense_comb: "Comb"
+    dense_sheet: "GroupSheet"
+
+    @property
+    def removal(self) -> dict[str, list[int]]: ...
 
 
 def masked_result(dense: Any, run: "Run", masks: "Mapping[str, Tensor]") -> MethodResult:
@@ -25,7 +35,7 @@ def masked_result(dense: Any, run: "Run", masks: "Mapping[str, Tensor]") -> Meth
     return MethodResult(run.model, on_cpu, mask_statistics(dense, masks), tuple(_notes(run, history)), history)
 
 
-def structured_result(run: "Run", removal: "GradualRemoval") -> MethodResult:
+def structured_result(run: "Run", removal: _Removal) -> MethodResult:
     """The small network that was trained, what it lost of the dense one, and sentences on how it came about."""
     from ..comb.record import record
     from ..comb.survivors import Survivors
