@@ -1,7 +1,5 @@
 """The body of the Plan page for methods that remove units of coupled groups."""
 
-from typing import Any
-
 import streamlit as st
 
 from core.comb.sheet import GroupSheet
@@ -21,6 +19,7 @@ from dashboard.components.plan_draft import DraftEditor
 __all__ = ["draw_bars", "draw_groups", "find_groups", "nothing_to_remove"]
 
 _TALL_PX = 470
+_CHART = "plan-group-bars-chart"
 
 
 def draw_bars(sheet: GroupSheet, shown: GroupPreview) -> None:
@@ -36,18 +35,21 @@ def draw_bars(sheet: GroupSheet, shown: GroupPreview) -> None:
         key="plan-group-bars",
         label_visibility="collapsed",
     )
+    # Before the chart is drawn: it shows the choice, and a chart that changes after a click forgets the click.
+    pick_from_chart(
+        st.session_state.get(_CHART), key=CHOICE, prefix="group:", place=0, known=[*map(named, sheet.groups)]
+    )
     chosen = str(st.session_state.get(CHOICE, "")).removeprefix("group:")
     picture = group_bars(shown.rows, unit=str(unit), chosen=chosen)
     tall = picture.layout.height > _TALL_PX
     with st.container(height=_TALL_PX if tall else "content", border=False, key="plan-group-bars-box"):
         most = max(shown.rows, key=lambda row: row.sparsity)
-        event: Any = draw(
+        draw(
             picture,
-            key="plan-group-bars-chart",
+            key=_CHART,
             alt=f"Bar per group: what stays and what goes; most goes from {short(most.group.name, 40)}",
             on_select="rerun",
         )
-    pick_from_chart(event, key=CHOICE, prefix="group:", place=0, known=[named(group) for group in sheet.groups])
 
 
 def draw_groups(editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview, stages: dict[str, str]) -> None:

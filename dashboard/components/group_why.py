@@ -36,13 +36,12 @@ def choose(sheet: GroupSheet, *, key: str) -> str:
     options = [*map(named, sheet.groups), *sheet.prunable]
     start = max(range(len(sheet.groups)), key=lambda number: len(sheet.groups[number].layers), default=0)
     if st.session_state.get(key) not in options:
-        st.session_state.pop(key, None)
+        st.session_state[key] = options[start]
     titles = {named(group): f"{short(group.name, 48)} · {size_words(group)}" for group in sheet.groups}
     return str(
         st.selectbox(
             "Group or layer",
             options,
-            index=start,
             format_func=lambda name: titles.get(name) or f"layer {short(name, 48)}",
             key=key,
             help="Type to search. A click in the picture chooses, too.",
