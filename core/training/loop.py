@@ -45,6 +45,9 @@ from .state import load_plain_state, plain_state
 
 __all__ = ["Run", "check_training"]
 
+CHECKPOINT_VERSION = 1
+"""Rises when the content of checkpoints changes; those of other versions are not continued."""
+
 Unit = Literal["weights", "channels", "parameters", "macs", "ms"]
 
 
@@ -120,6 +123,7 @@ class Run:
         if self._checkpoints is not None and self._checkpoints.exists:
             self._resume(self._checkpoints)
         else:
+            _refuse_broken_weights(self.model)
             dense = self.evaluate(self.dense)
             self.history = History(
                 self.stages,
@@ -390,8 +394,8 @@ class Run:
         state, replaced = checkpoints.load()
         if state.get("identity") != self._identity:
             raise StoreError(
-                f"The checkpoint in {checkpoints.folder} belongs to a run with another model, data set or plan: choose "
-                "another folder, or delete it."
+                f"The checkpoint in {checkpoints.folder} belongs to a run with another model, data set, plan or "
+                "version of Espalier: choose another folder, or delete it."
             )
         if replaced is not None:
             self.model = replaced.to(self.device)
@@ -479,7 +483,21 @@ def check_training(splits: Splits | None, settings: TrainingSettings) -> int:
     return full + (rest > 1)
 
 
+def _refuse_broken_weights(model: TracedModel) -> None:
+    for name, tensor in plain_state(model.graph_module).items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise PlanError(
+                f"Weights must be finite to be trained, but “{name}” holds NaN or infinite values. Load a sound "
+                "checkpoint."
+            )
+
+
 def _identity(model: TracedModel, splits: Splits, plan: Plan) -> str:
     """What must be the same for a checkpoint to be continued; names may change."""
-    parts = [model.fingerprint(), splits.fingerprint, json.dumps(plan.changed(name="").to_json(), sort_keys=True)]
+    parts = [
+        str(CHECKPOINT_VERSION),
+        model.fingerprint(),
+        splits.fingerprint,
+        json.dumps(plan.changed(name="").to_json(), sort_keys=True),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

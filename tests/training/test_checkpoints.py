@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from core.comb.combing import comb
 from core.errors import Cancelled, StoreError
+from core.models.capture import trace
 from core.pruning.plan import Plan
 from core.training.checkpoints import Checkpoints
 from core.training.distillation import Distillation
@@ -19,6 +22,7 @@ from core.training.loop import Run
 from core.training.objective import CrossEntropy
 from core.training.settings import DistillationSettings, StageSettings
 
+from ..pruning.data import random_splits
 from .test_loop import same
 
 
@@ -71,6 +75,22 @@ def test_killed_anywhere_and_continued_gives_the_same_bits(hooks, model, splits,
         assert ours == theirs
 
 
+def test_augmentation_and_dropout_are_drawn_on_where_they_stood(tmp_path, training):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 5))
+    model = trace(net.eval(), (3, 8, 8))
+    splits = random_splits(model)
+    splits = replace(splits, train=replace(splits.train, augmentation="shift_flip"))
+    whole = two_stages(model, splits, training, None)
+    for epoch in (2, 5):
+        checkpoints = Checkpoints(tmp_path / str(epoch))
+        with pytest.raises(Cancelled):
+            two_stages(model, splits, training, checkpoints, kill=epoch)
+        torch.manual_seed(epoch)  # what the process drew in between does not matter
+        assert same(two_stages(model, splits, training, checkpoints, kill=0).model, whole.model)
+    assert not same(whole.model, two_stages(model, random_splits(model), training, None).model)
+
+
 def test_a_finished_run_is_continued_to_the_same_end_without_training(model, splits, training, tmp_path):
     checkpoints = Checkpoints(tmp_path)
     whole = two_stages(model, splits, training, checkpoints, kill=0)
@@ -84,7 +104,7 @@ def test_another_plan_model_or_data_is_refused(model, splits, training, tmp_path
     two_stages(model, splits, training, checkpoints)
     for plan in (Plan(seed=1), Plan(sparsity=0.1)):
         with (
-            pytest.raises(StoreError, match="belongs to a run with another model, data set or plan"),
+            pytest.raises(StoreError, match="belongs to a run with another model, data set, plan"),
             Run(model, splits, plan, training, stages=(("One", 3),), target=0.0, checkpoints=checkpoints),
         ):
             pass

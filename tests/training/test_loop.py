@@ -236,6 +236,24 @@ def test_a_single_image_left_over_is_not_a_batch(model, training):
     assert len(progress.updates) == 1
 
 
+def test_a_part_of_the_training_images_is_the_same_in_every_epoch(model, splits, stage):
+    seen = []
+
+    class Look(Objective):
+        def begin(self, run, indices):
+            assert indices.tolist() == splits.train.indices(20).tolist()
+
+        def teach(self, x, indices):
+            seen.append(set(indices.tolist()))
+
+        loss = CrossEntropy().loss
+
+    train(model, splits, TrainingSettings(batch_size=10, images=20, precision="fp32"), stage, objective=Look())
+    assert len(seen) == 6
+    for first, second in zip(seen[::2], seen[1::2], strict=True):
+        assert first | second == set(splits.train.indices(20).tolist())
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_units_can_be_removed_in_mid_run(optimizer, model, splits, training):
     class Shrink(Hook):
@@ -294,6 +312,13 @@ class TestBadInput:
         empty = replace(splits, select=replace(splits.select, images=splits.select.images[:0], targets=torch.zeros(0)))
         with pytest.raises(PlanError, match="select split, and it is empty"):
             train(model, empty, training, stage)
+
+    def test_broken_weights(self, model, splits, training, stage):
+        broken = model.clone()
+        with torch.no_grad():
+            broken.prunable()["head"].weight[0, 0] = math.nan
+        with pytest.raises(PlanError, match=r"“head\.weight” holds NaN"):
+            train(broken, splits, training, stage)
 
     def test_data_with_other_classes(self, training, stage, splits):
         other = trace(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(432, 3)).eval(), (3, 12, 12))
