@@ -12,6 +12,7 @@ import pytest
 from core.jobs import Runner
 from core.jobs.resuming import checkpoint_epoch
 from core.store import Job, JobState, Session, Workspace
+from core.training.checkpoints import Checkpoints
 from tests.jobs.test_runner_process import worker_pid
 
 PATIENCE_S = 300.0
@@ -47,10 +48,11 @@ def ended(runner: Runner, job: Job) -> Job:
 
 
 def until_epoch(runner: Runner, job: Job, epochs: int) -> None:
+    """Wait for the checkpoint of an epoch; the history tells of it a moment earlier."""
+    place = Checkpoints(runner.workspace.checkpoints.path(job.id))
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        history = runner.workspace.store.partial(job.id) or {}
-        if len(history.get("epochs") or ()) >= epochs or not runner.workspace.store.get_job(job.id).state.live:
+    while (place.epoch or 0) < epochs and time.monotonic() < deadline:
+        if not runner.workspace.store.get_job(job.id).state.live:
             return
         time.sleep(0.02)
 
