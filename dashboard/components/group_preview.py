@@ -8,11 +8,12 @@ from core.comb.sheet import GroupSheet, SheetGroup
 from core.errors import EspalierError
 from core.methods import METHODS
 from core.methods.one_shot_structured import planned_removal
+from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.groups.budget import Removal
 from core.pruning.plan import Plan
 from dashboard.components.group_facts import choices_of
 
-__all__ = ["EXACT", "GroupPreview", "GroupRow", "as_one_shot", "effective", "preview_groups"]
+__all__ = ["EXACT", "GroupPreview", "GroupRow", "as_one_shot", "effective", "own_default", "preview_groups"]
 
 EXACT = "one_shot_structured"
 """The method whose removals the sheet foretells exactly."""
@@ -67,17 +68,33 @@ class GroupPreview:
 
 def effective(plan: Plan, field: str) -> str:
     """The criterion or allocation in force: that of the method's settings, unless they leave it to the plan."""
-    own = plan.method_settings.get(field, "plan")
-    return str(getattr(plan, field) if own == "plan" else own)
+    own = plan.method_settings.get(field, own_default(plan.method, field))
+    return str(getattr(plan, field) if own in (None, "plan") else own)
+
+
+def own_default(method: str, field: str) -> str | None:
+    """What a method's settings choose where nobody does: “plan” leaves it to the plan; None: it has no such choice."""
+    fields = METHODS[method].Settings.model_fields if method in METHODS else {}
+    return str(fields[field].default) if field in fields else None
 
 
 def as_one_shot(plan: Plan) -> Plan:
-    """The plan for the method that the sheet foretells: the same settings where both methods have them."""
+    """The plan for the method that the sheet foretells: the same settings where both methods have them.
+
+    Raises:
+        PlanError: when the plan's settings are not valid for its own method.
+    """
     if plan.method == EXACT:
         return plan
     fields = METHODS[EXACT].Settings.model_fields
-    settings = {name: value for name, value in plan.method_settings.items() if name in fields}
-    return plan.changed(method=EXACT, method_settings=settings)
+    own = METHODS[plan.method].Settings.parse(plan.method_settings).to_json()
+    shared = {name: own[name] for name in own if name in fields}
+    # A method without a menu for one of these does not look at what the plan says there.
+    if "allocation" not in shared and plan.allocation not in GROUP_ALLOCATIONS:
+        shared["allocation"] = "global"
+    if "criterion" not in shared and plan.criterion not in GROUP_CRITERIA:
+        shared["criterion"] = "magnitude"
+    return plan.changed(method=EXACT, method_settings=shared)
 
 
 def preview_groups(sheet: GroupSheet, plan: Plan) -> GroupPreview:

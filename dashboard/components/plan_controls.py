@@ -15,7 +15,7 @@ from core.settings import Settings
 from dashboard.components.charts import draw
 from dashboard.components.course import teachers
 from dashboard.components.forms import settings_form
-from dashboard.components.group_preview import effective
+from dashboard.components.group_preview import effective, own_default
 from dashboard.components.plan_charts import schedule_figure
 from dashboard.components.plan_draft import DraftEditor
 
@@ -31,9 +31,11 @@ def draw_controls(editor: DraftEditor) -> str | None:
     """Draw the controls and save what was changed. Returns why the plan cannot run as it stands, or None."""
     plan, key = editor.plan, f"plan-{editor.generation}"
     # What the menu below already says decides which menus are drawn above it.
-    units = removes_units(str(st.session_state.get(f"{key}-method", plan.method)))
+    coming = str(st.session_state.get(f"{key}-method", plan.method))
+    units = removes_units(coming)
     sparsity = _sparsity(plan, key, units=units)
-    shares = _shares(plan, key, units=units)
+    as_shown = plan if coming == plan.method else plan.changed(method=coming, method_settings={})
+    shares = _shares(as_shown, key, units=units)
     method = _choice("Method", METHODS, plan.method, f"{key}-method", "How the network gets there.")
     st.caption(METHODS[method].provenance)
     with st.expander("Method settings", icon=":material/tune:"):
@@ -57,10 +59,11 @@ def draw_controls(editor: DraftEditor) -> str | None:
         # Defaults that nobody touched stay unwritten: looking at a plan is no edit.
         if settings is not None and settings != start:
             values["method_settings"] = settings.to_json()
-        changed = {name: value for name, value in shares.items() if value != effective(before, name)}
+        shown = before if method == before.method else before.changed(method=method, method_settings={})
+        changed = {name: value for name, value in shares.items() if value != effective(shown, name)}
         # What the menus say is the plan's own: the method's settings no longer choose for it.
-        own = {name: value for name, value in values["method_settings"].items() if name not in changed}
-        return before.changed(**{**values, **changed, "method_settings": own})
+        left_to_plan = {name: "plan" for name in changed if own_default(method, name) is not None}
+        return before.changed(**{**values, **changed, "method_settings": {**values["method_settings"], **left_to_plan}})
 
     editor.edit(edited)
     return None if settings is not None else "Correct the method settings first."
@@ -76,24 +79,19 @@ def _shares(plan: Plan, key: str, *, units: bool) -> dict[str, str]:
     allocations: Any = GROUP_ALLOCATIONS if units else ALLOCATIONS
     criteria: Any = GROUP_CRITERIA if units else CRITERIA
     whole, part = ("groups", "units of a group") if units else ("layers", "weights of a layer")
-    key = f"{key}-units" if units else key
-    allocation, criterion = effective(plan, "allocation"), effective(plan, "criterion")
-    return {
-        "allocation": _choice(
-            "Allocation",
-            allocations,
-            allocation if allocation in allocations else Plan().allocation,
-            f"{key}-allocation",
-            f"How the cut is shared by {whole}.",
-        ),
-        "criterion": _choice(
-            "Criterion",
-            criteria,
-            criterion if criterion in criteria else Plan().criterion,
-            f"{key}-criterion",
-            f"Which {part} go first.",
-        ),
+    key = f"{key}-units-{plan.method}" if units else key
+    menus = {
+        "allocation": ("Allocation", allocations, f"How the cut is shared by {whole}."),
+        "criterion": ("Criterion", criteria, f"Which {part} go first."),
     }
+    chosen = {}
+    for name, (label, registry, help_text) in menus.items():
+        if units and own_default(plan.method, name) is None:
+            continue  # this method decides so itself
+        now = effective(plan, name)
+        start = now if now in registry else str(getattr(Plan(), name))
+        chosen[name] = _choice(label, registry, start, f"{key}-{name}", help_text)
+    return chosen
 
 
 def _start_settings(kind: type[Settings], plan: Plan) -> Settings:

@@ -11,6 +11,7 @@ from core.store.records import Measurement, Model, Session, Variant
 from dashboard import backend, state
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
+from dashboard.components.compare_channels import draw_channels
 from dashboard.components.compare_charts import class_change_figure, layers_figure
 from dashboard.components.compare_data import Row, per_class_change, rows_of, table
 from dashboard.components.compare_export import draw_export
@@ -122,6 +123,8 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
             with classes:
                 _classes(dense, row, model)
             with layers:
+                if draw_channels(row.variant.layers, model.description, _notes(row), key="compare-channels"):
+                    st.markdown("**Share of the weights that went**")
                 _layers([item for item in rows if not item.dense], row)
     with right:
         newest = max((m for m in measurements[chosen] if m.kind == "onnx"), key=lambda m: m.created, default=None)
@@ -130,14 +133,19 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
 
 def _remarks(row: Row) -> None:
     """What the method and the evaluation have to say about this variant."""
-    notes: list[str] = []
-    if row.variant.job_id is not None:
-        with contextlib.suppress(StoreError):  # the history may have been cleared
-            notes += (backend.store().get_job(row.variant.job_id).result or {}).get("notes") or []
-    for note in notes:
+    for note in _notes(row):
         st.caption(escape(note, markdown=True))
     for warning in (row.variant.metrics.get("test") or {}).get("warnings") or ():
         st.warning(escape(warning, markdown=True), icon=":material/warning:")
+
+
+def _notes(row: Row) -> list[str]:
+    """What the run that made the variant noted."""
+    if row.variant.job_id is None:
+        return []
+    with contextlib.suppress(StoreError):  # the history may have been cleared
+        return list((backend.store().get_job(row.variant.job_id).result or {}).get("notes") or [])
+    return []
 
 
 def _classes(dense: Row | None, row: Row, model: Model) -> None:
