@@ -30,6 +30,7 @@ _DARK_SCALE = [[0.0, "#1B2420"], [0.25, "#1F4A4C"], [0.5, "#2F7F78"], [0.75, "#7
 _STAGE = "rgba(128,128,120,0.10)"
 _INK = "rgba(128,128,120,1)"
 _MARKED_EPOCHS = 40
+_PARTS = {"ce": "cross-entropy", "kd": "teacher"}
 _GAP = 0.11
 _HEIGHT_PX = 450
 _ROW_PX = 18
@@ -178,7 +179,14 @@ def loss_figure(history: History, *, run: str, touch: bool = False) -> go.Figure
     parts = loss_parts(history)
     _curve(shown, line(history, "loss"), "total" if parts else "loss", ACCENT, form=".4g")
     for index, (name, found) in enumerate(parts.items(), start=1):
-        _curve(shown, found, name, PALETTE[index % len(PALETTE)], dash=DASHES[index % len(DASHES)], form=".4g")
+        _curve(
+            shown,
+            found,
+            _PARTS.get(name, name),
+            PALETTE[index % len(PALETTE)],
+            dash=DASHES[index % len(DASHES)],
+            form=".4g",
+        )
     _curve(shown, line(history, "learning_rate"), "learning rate", PALETTE[3], axis="y2", form=".3g", legend=False)
     shown.update_layout(yaxis={"rangemode": "tozero"}, yaxis2={"rangemode": "tozero", "nticks": 3, "tickformat": "~g"})
     if revived.values:
