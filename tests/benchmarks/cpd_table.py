@@ -4,8 +4,8 @@
 
 ``--shares``: of the MACs that go (0.53: 2.1× fewer). CPD prunes in a third of the epochs and fine-tunes in the rest;
 the controls remove at once and fine-tune in all of them. Torch-Pruning's row: its group-norm pruning, global and
-iterative, then the same fine-tuning (out of the box its result does not run, see ``torch_pruned``). Rows are printed and written as they finish; a row that the CSV
-has already is not computed again.
+iterative, then the same fine-tuning (out of the box its result does not run, see ``torch_pruned``). Rows are printed
+and written as they finish; a row that the CSV has already is not computed again.
 """
 
 import argparse
