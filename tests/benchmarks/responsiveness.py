@@ -150,8 +150,9 @@ def _series(
     alone = _speed(workspace, job, options.alone_s)
     taken: list[float] = []
     speeds: list[float] = []
-    for number in range(options.clicks + 2):
-        taken.append(float(visit.page.evaluate(_CLICK, number % 2)))
+    for number in range(options.clicks + 2 + options.clicks % 2):
+        # The first segment is the one that is chosen: a click on it would do nothing.
+        taken.append(float(visit.page.evaluate(_CLICK, (number + 1) % 2)))
         visit.page.wait_for_timeout(250)
         speeds += _now(workspace, job)
     taken = taken[2:]  # the first ones warm caches up
