@@ -44,7 +44,7 @@ def initial_gates(found: "Comb") -> Scores:
     with torch.no_grad():
         for group in found.groups:
             members = [member for member in group.members if member.tensor in parameters]
-            norms = [m for m in members if isinstance(layers[m.layer], _BatchNorm) and m.tensor.endswith("weight")]
+            norms = [m for m in members if isinstance(layers.get(m.layer), _BatchNorm) and m.tensor.endswith("weight")]
             scales = [_norms(parameters[m.tensor], m.unit_of_index, m.dim, group) for m in norms]
             scales = [values for values in scales if np.ptp(values) > _FLAT * values.max()]
             if not scales:
