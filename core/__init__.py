@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .data.specs import DataSpec
     from .export.onnx_file import OnnxSettings, export_onnx
     from .export.sizes import file_sizes as sizes
+    from .jobs.grouping import find_groups
     from .jobs.matching import fit_data
     from .jobs.runner import Runner
     from .methods import prune
@@ -51,6 +52,7 @@ _PUBLIC = {
     "count_parameters": ".analysis.cost",
     "evaluate": ".analysis.evaluation",
     "export_onnx": ".export.onnx_file",
+    "find_groups": ".jobs.grouping",
     "fit_data": ".jobs.matching",
     "layer_table": ".analysis.cost",
     "measure_latency": ".analysis.latency",
@@ -80,6 +82,7 @@ __all__ = [
     "count_parameters",
     "evaluate",
     "export_onnx",
+    "find_groups",
     "fit_data",
     "layer_table",
     "measure_latency",

@@ -136,6 +136,9 @@ def _model_page(facts: Facts) -> list[str]:
         "cut = chosen.threshold_for(0.5)",
         'print(f"{chosen.name}: |w| <= {cut:.4g} removes half of it,")',
         'print(f"and {chosen.channels_below(cut)} whole output channels fall")',
+        "",
+        "for group in find_groups(model).groups:",
+        '    print(f"{group.name:32} {group.units:>5} {group.kind}, {len(group.layers)} layers shrink together")',
     ]
 
 
@@ -162,6 +165,21 @@ def _plan_page(facts: Facts) -> list[str]:
         *_prune(facts),
         "for row in result.layers:",
         "    print(f\"{row['name']:32} {row['removed']:>10,} of {row['size']:>10,} removed\")",
+        *_channels(facts),
+    ]
+
+
+def _channels(facts: Facts) -> list[str]:
+    """For methods that remove units: the shapes that are left, and what the method has to say, the proof included."""
+    from ..methods import METHODS
+
+    plan = _plan(facts)
+    if plan.method not in METHODS or METHODS[plan.method].removes != "units":
+        return []
+    return [
+        "for row in result.layers:",
+        "    print(f\"{row['name']:32} {row['kept_shape']} stays; groups {', '.join(row['groups'])}\")",
+        'print(*result.notes, sep="\\n")',
     ]
 
 

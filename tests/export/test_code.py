@@ -31,6 +31,16 @@ PLANS: dict[str, dict[str, Any]] = {
 }
 
 
+STRUCTURED: dict[str, Any] = {
+    "method": "one_shot_structured",
+    "sparsity": 0.3,
+    "allocation": "isomorphic",
+    "overrides": {"group:block1.conv1": 0.5},
+    "protected": ["group:stem"],
+    "method_settings": {"budget": "macs", "round_to": 4, "recalibrate": False},
+}
+
+
 def _run(source: str) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(source, "<drawer>", "exec"), names)
@@ -56,6 +66,18 @@ def test_a_plan_comes_back_as_it_was(name: str) -> None:
     names = _run(code_for("plan", {"plan": Plan(**PLANS[name]).to_json()}))
     assert names["plan"] == Plan(**PLANS[name])
     assert names["result"].sparsity == pytest.approx(names["plan"].sparsity, abs=0.01)
+
+
+def test_a_structured_plan_prints_shapes_groups_and_its_proof(capsys: pytest.CaptureFixture[str]) -> None:
+    names = _run(code_for("plan", {"plan": Plan(**STRUCTURED).to_json()}))
+    assert names["plan"] == Plan(**STRUCTURED)
+    said = capsys.readouterr().out
+    assert "Verified: " in said
+    kept = {row["name"]: row["kept_shape"][0] for row in names["result"].layers}
+    assert kept["block1.conv1"] == 12
+    assert kept["stem"] == 24
+    assert f"{kept['block4.conv1']}, " in next(line for line in said.splitlines() if line.startswith("block4.conv1 "))
+    assert "groups stem" in said
 
 
 def test_overrides_protection_and_sensitivity_are_written() -> None:
