@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..errors import PlanError
 from ..progress import SILENT, Progress
 from ..pruning.groups import GROUP_CRITERIA
 from ..pruning.plan import Plan
@@ -123,12 +122,7 @@ class CPD(Method):
         from ..training.removal import check_removal
 
         settings = CPDSettings.parse(plan.method_settings)
-        steps = check_training(splits, settings.training) * settings.prune.epochs
-        if settings.interval > steps:
-            raise PlanError(
-                f"The pruning stage has {steps:,} steps, fewer than the {settings.interval:,} between two removals: "
-                "choose a shorter interval or more epochs."
-            )
+        check_training(splits, settings.training)
         check_removal(model, plan, _target(settings, plan))
         teacher_for(settings.distillation, model)
 

@@ -134,9 +134,9 @@ class GradualRemoval(Hook):
         self._batches += 1
 
     def after_step(self, run: "Run") -> None:
-        if self.interval == 0 or run.stage_step % self.interval or self._finished(run):
+        if self.interval == 0 or run.stage_step % self._every(run) or self._finished(run):
             return
-        done = run.stage_step // self.interval / self._removals(run)
+        done = run.stage_step // self._every(run) / self._removals(run)
         if GROUP_CRITERIA[self.target.criterion].accumulates:
             scores = {name: values / self._batches for name, values in self._scores.items()}
         else:
@@ -179,12 +179,16 @@ class GradualRemoval(Hook):
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
+    def _every(self, run: "Run") -> int:
+        """Steps between two removals; a stage that is shorter has one, at its end."""
+        return min(self.interval, self.epochs * run.steps_per_epoch)
+
     def _removals(self, run: "Run") -> int:
         """How many removals there are in the stage."""
-        return max(1, self.epochs * run.steps_per_epoch // self.interval)
+        return self.epochs * run.steps_per_epoch // self._every(run)
 
     def _finished(self, run: "Run") -> bool:
-        return run.stage_step > self._removals(run) * self.interval
+        return run.stage_step > self._removals(run) * self._every(run)
 
     def _remove(self, run: "Run", done: float, scores: Scores) -> None:
         """Remove what brings the saved share to the schedule's, ``done`` (0 to 1) of the way."""
