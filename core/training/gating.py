@@ -10,7 +10,8 @@ Epoch rows get: ``sparsity`` (share of the budget that is closed or gone), ``lay
 ``groups`` (units open or left, of every group), ``keep`` (the same as a share), ``parameters``, ``macs``, ``closed``
 (units), ``reopened`` (units that closed and came back in this epoch), ``moment`` ("warm-up", "ramp", "swap" or
 "removed"). While gates learn also ``gates`` (group → values of at most 64 of its units, always the same ones, evenly
-spaced over the group; fewer where there are many groups), ``threshold`` (τ that all groups share) and ``softness`` (u).
+spaced over the group; fewer where there are many groups), ``open`` (the same units as a string of 1 and 0),
+``threshold`` (τ that all groups share) and ``softness`` (u).
 The epoch of the removal has ``removal``: ``{"step", "units"}``.
 """
 
@@ -136,7 +137,7 @@ class LearnedGates(Hook):
             **self._row,
         )
         if not self._removed:
-            row.update(gates=self._values(), threshold=self._now.level, softness=self._softness)
+            row.update(self._values(), threshold=self._now.level, softness=self._softness)
 
     def end(self, run: "Run") -> None:
         if not self._removed:  # the run ended before its time: nothing may be left of the gates
@@ -213,13 +214,15 @@ class LearnedGates(Hook):
                 masks[parameter] = mask.expand(parameter.shape)
         return masks
 
-    def _values(self) -> dict[str, list[float]]:
+    def _values(self) -> dict[str, Any]:
         most = min(VALUES_PER_GROUP, max(8, VALUES_PER_EPOCH // len(self.rule.groups)))
-        shown = {}
+        opened = self.rule.by_group(self._now.opened)
+        gates, states = {}, {}
         for name, values in self.rule.by_group(self._a.detach().cpu().numpy()).items():
             picked = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
-            shown[name] = [round(float(value), 4) for value in values[picked]]
-        return shown
+            gates[name] = [round(float(value), 4) for value in values[picked]]
+            states[name] = "".join("1" if is_open else "0" for is_open in opened[name][picked])
+        return {"gates": gates, "open": states}
 
     # -- removal ----------------------------------------------------------------------------------------------------
 
