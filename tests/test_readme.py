@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def example() -> str:
+def example(marker: str = "example") -> str:
     """The Python example behind the marker."""
-    found = re.search(r"<!-- example -->\n```python\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- {marker} -->\n```python\n(.*?)```", README, re.DOTALL)
     assert found is not None
     return found.group(1)
 
@@ -61,3 +61,11 @@ def test_the_example_runs(shared_data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "dense: 92.72% of 1017 images" in done.stdout
     assert "True (4, 10)" in done.stdout
+
+
+def test_the_structured_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(compile(example("structured example"), "README.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert "Verified: it computes what the dense network computes" in said
+    assert "are added to each other" in said

@@ -125,7 +125,7 @@ def _compiled(pattern: str, glob: bool) -> re.Pattern[str] | None:
     if not pattern:
         return None
     if glob:
-        return re.compile(fnmatch.translate(pattern))
+        return re.compile(rf"\A{fnmatch.translate(pattern)}")
     try:
         return re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as problem:
