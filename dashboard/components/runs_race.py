@@ -13,7 +13,7 @@ from dashboard import backend
 from dashboard.components.charts import DASHES, MUTED, PALETTE, SYMBOLS, draw, faded, figure
 from dashboard.components.format import NOTHING, duration, escape, interval, percent, short
 from dashboard.components.runs_data import STATE_WORDS
-from dashboard.components.runs_training import history_of, on_touch_screen, progress_mark
+from dashboard.components.runs_training import history_of, progress_mark
 from dashboard.components.tables import table
 from dashboard.components.training_data import best_epoch, elapsed_s, epochs_of, line, metric_of, trains
 
@@ -71,7 +71,7 @@ def _follow(chosen: tuple[str, ...], by: str) -> None:
         names = _distinct({job.id: _label(job) for job in found})
         alt = f"Score on the selection split of {len(found)} runs by {by}"
         marks = tuple((job_id, names[job_id], progress_mark(history)) for job_id, history in histories.items())
-        draw(_figure(marks, by, on_touch_screen()), key=f"race-{by}", alt=alt)
+        draw(_figure(marks, by), key=f"race-{by}", alt=alt)
         variants = {item.job_id: item for item in backend.store().variants(str(found[0].session_id))}
         frame = pd.DataFrame(race_rows(found, histories, names, variants))
         table(frame, key="race-table", alt="The runs of the race in numbers")
@@ -82,14 +82,12 @@ def _follow(chosen: tuple[str, ...], by: str) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def _figure(marks: tuple[tuple[str, str, Any], ...], by: str, touch: bool) -> go.Figure:
+def _figure(marks: tuple[tuple[str, str, Any], ...], by: str) -> go.Figure:
     histories = {job_id: history_of(job_id) or {} for job_id, _, _ in marks}
-    return race_figure(histories, {job_id: name for job_id, name, _ in marks}, by=by, touch=touch)
+    return race_figure(histories, {job_id: name for job_id, name, _ in marks}, by=by)
 
 
-def race_figure(
-    histories: Mapping[str, Mapping[str, Any]], names: Mapping[str, str], *, by: str, touch: bool = False
-) -> go.Figure:
+def race_figure(histories: Mapping[str, Mapping[str, Any]], names: Mapping[str, str], *, by: str) -> go.Figure:
     """The score on the selection split of every run; intervals while there are few, the dense model as a line."""
     first: Mapping[str, Any] = next(iter(histories.values()), {})
     shown = figure(height=380, x_title="epoch" if by == "epoch" else "seconds of training", legend=True, y_percent=True)
@@ -145,8 +143,6 @@ def race_figure(
     shown.update_yaxes(title={"text": f"{metric}, selection split"}, fixedrange=True)
     shown.update_xaxes(rangemode="tozero")
     shown.update_layout(
-        uirevision=f"race-{by}-{'-'.join(histories)}",
-        dragmode=False if touch else "zoom",
         hovermode="closest",
         margin={"l": 8, "r": 12, "t": 44, "b": 8},
     )

@@ -23,9 +23,10 @@ from dashboard.components.training_data import (
     planned_epochs,
 )
 
-__all__ = ["draw_training", "history_of", "on_touch_screen", "progress_mark"]
+__all__ = ["draw_training", "history_of", "progress_mark"]
 
 _TALL_PX = 460
+_WINDOW_FROM = 6
 
 
 def history_of(job_id: str) -> dict[str, Any] | None:
@@ -40,14 +41,8 @@ def _history(job_id: str, _written: datetime, _workspace: str) -> dict[str, Any]
     return partial if is_history(partial) else None
 
 
-def on_touch_screen() -> bool:
-    """Whether dragging over a chart must scroll the page: phones and tablets say so."""
-    agent = str(st.context.headers.get("User-Agent") or "")
-    return any(word in agent for word in ("Mobile", "Android", "iPad"))
-
-
 def draw_training(job: Job) -> None:
-    """Numbers and curves. A figure that did not change is not made again, and keeps its zoom."""
+    """Numbers and curves. Curves are made anew once per epoch, not with every look at the run."""
     history = history_of(job.id)
     if history is None:
         if job.state is JobState.RUNNING:
@@ -56,23 +51,32 @@ def draw_training(job: Job) -> None:
     numbers(_numbers_of(job, history))
     if not epochs_of(history):
         return
-    sentence = outcome_sentence(history)
-    dark, touch = st.context.theme.type == "dark", on_touch_screen()
-    figures = _figures(job.id, progress_mark(history), dark, touch)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        draw(figures[0], key=f"run-score-{job.id}", alt=f"Score and sparsity by epoch: {sentence}")
-    with right:
-        draw(figures[1], key=f"run-loss-{job.id}", alt="Loss, its parts and the learning rate by epoch")
+    charts = st.container()
+    window = _window(job, history)
+    figures = _figures(job.id, progress_mark(history), st.context.theme.type == "dark", window)
+    with charts:
+        left, right = st.columns(2, gap="medium")
+        with left:
+            alt = f"Score and sparsity by epoch: {outcome_sentence(history)}"
+            draw(figures[0], key=f"run-score-{job.id}", alt=alt)
+        with right:
+            draw(figures[1], key=f"run-loss-{job.id}", alt="Loss, its parts and the learning rate by epoch")
     if len(figures) > 2:
         names, epochs, _ = layer_matrix(history)
         with st.expander("Sparsity of every layer over time", icon=":material/layers:", key=f"run-layers-{job.id}"):
             tall = figures[2].layout.height > _TALL_PX
             with st.container(height=_TALL_PX if tall else "content", border=False):
-                alt = (
-                    f"Heat-map of {len(names)} layers over {len(epochs)} epochs: the part of each layer that is removed"
-                )
+                alt = f"Heat-map of {len(names)} layers over {len(epochs)} epochs: the part that is removed"
                 draw(figures[2], key=f"run-heat-{job.id}", alt=alt)
+
+
+def _window(job: Job, history: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The epochs to show: a slider, which keeps its place while epochs arrive. None shows all."""
+    end = planned_epochs(history)
+    if end < _WINDOW_FROM or len(epochs_of(history)) < 2:
+        return None
+    first, last = st.slider("Epochs shown", 1, end, (1, end), key=f"run-window-{job.id}")
+    return None if (first, last) == (1, end) else (first, last)
 
 
 def progress_mark(history: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -82,12 +86,12 @@ def progress_mark(history: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 @functools.lru_cache(maxsize=32)
-def _figures(job_id: str, _mark: tuple[Any, ...], dark: bool, touch: bool) -> tuple[go.Figure, ...]:
+def _figures(job_id: str, _mark: tuple[Any, ...], dark: bool, window: tuple[int, int] | None) -> tuple[go.Figure, ...]:
     """Score, loss and, where the method reports them, layers; made once per epoch."""
     history = history_of(job_id) or {}
-    made = [score_figure(history, run=job_id, touch=touch), loss_figure(history, run=job_id, touch=touch)]
+    made = [score_figure(history, window=window), loss_figure(history, window=window)]
     if layer_matrix(history)[0]:
-        made.append(layers_figure(history, run=job_id, dark=dark))
+        made.append(layers_figure(history, dark=dark, window=window))
     return tuple(made)
 
 

@@ -1,6 +1,7 @@
-"""The pictures of a training run. One x axis (epochs) for all panels of a figure, so that zooming keeps them together.
+"""The pictures of a training run. One x axis (epochs) for all panels of a figure.
 
-Every figure keeps a person's zoom while new epochs arrive: ``uirevision`` names the run, not its state.
+Streamlit 1.67 puts another chart in place of one whose data grew, and what was zoomed in the browser is gone. Hence one
+cannot zoom by dragging: the epochs that are shown are a ``window`` that a slider keeps, and the y axes fit them.
 """
 
 import math
@@ -14,6 +15,7 @@ from dashboard.components.format import escape, percent, short
 from dashboard.components.training_data import (
     History,
     Line,
+    Span,
     best_epoch,
     epochs_of,
     layer_matrix,
@@ -22,9 +24,12 @@ from dashboard.components.training_data import (
     metric_of,
     planned_epochs,
     stage_spans,
+    within,
 )
 
-__all__ = ["layers_figure", "loss_figure", "panels", "score_figure", "shade_stages"]
+__all__ = ["layers_figure", "loss_figure", "panels", "score_figure", "shade_stages", "shown_until"]
+
+Window = tuple[int, int] | None
 
 _DARK_SCALE = [[0.0, "#1B2420"], [0.25, "#1F4A4C"], [0.5, "#2F7F78"], [0.75, "#7CC0A0"], [1.0, "#EAF4DE"]]
 _STAGE = "rgba(128,128,120,0.10)"
@@ -36,10 +41,10 @@ _HEIGHT_PX = 450
 _ROW_PX = 18
 
 
-def panels(titles: Sequence[str], *, shares: Sequence[float], height: int, run: str, touch: bool) -> go.Figure:
+def panels(titles: Sequence[str], *, shares: Sequence[float], height: int) -> go.Figure:
     """A figure with panels one above the other over the same epochs; traces choose theirs by ``yaxis="y2"`` …
 
-    ``shares``: height of each panel relative to the others. ``touch``: dragging scrolls the page instead of zooming.
+    ``shares``: height of each panel relative to the others.
     """
     shown = figure(height=height, legend=True)
     style = shown.layout.yaxis.to_plotly_json()
@@ -65,8 +70,6 @@ def panels(titles: Sequence[str], *, shares: Sequence[float], height: int, run: 
     last = "y" if len(titles) == 1 else f"y{len(titles)}"
     shown.update_xaxes(anchor=last, title={"text": "epoch", "standoff": 6}, tickformat="d", showspikes=False)
     shown.update_layout(
-        uirevision=run,
-        dragmode=False if touch else "zoom",
         hovermode="x unified",
         margin={"l": 8, "r": 12, "t": 64, "b": 8},
         legend={"y": 1.0, "yref": "container", "yanchor": "top", "font": {"size": 12}},
@@ -116,14 +119,15 @@ def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) 
             )
 
 
-def score_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
+def score_figure(history: History, *, window: Window = None) -> go.Figure:
     """Score on the selection split with its interval, on training batches, and of the dense model; below it sparsity
     with its target and, where the method knows them, hidden weights."""
+    end, history = shown_until(history), within(history, window)
     metric = metric_of(history)
     hidden = line(history, "hidden")
     titles = [f"{metric[:1].upper()}{metric[1:]}", "Sparsity", *(["Hidden weights"] if hidden.values else [])]
-    shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX, run=run, touch=touch)
-    _prepare(shown, history, names=True)
+    shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX)
+    _prepare(shown, history, window or (1, end), names=True)
     selected = line(history, "select_score", low="select_low", high="select_high")
     _band(shown, selected, ACCENT)
     trained = line(history, "train_score")
@@ -170,12 +174,13 @@ def score_figure(history: History, *, run: str, touch: bool = False) -> go.Figur
     return shown
 
 
-def loss_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
+def loss_figure(history: History, *, window: Window = None) -> go.Figure:
     """Loss and its parts, learning rate, and, where the method knows them, the weights that came back."""
+    end, history = shown_until(history), within(history, window)
     revived = line(history, "revived")
     titles = ["Loss on training batches", "Learning rate", *(["Revived weights"] if revived.values else [])]
-    shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX, run=run, touch=touch)
-    _prepare(shown, history, names=False)
+    shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX)
+    _prepare(shown, history, window or (1, end), names=False)
     parts = loss_parts(history)
     _curve(shown, line(history, "loss"), "total" if parts else "loss", ACCENT, form=".4g")
     for index, (name, found) in enumerate(parts.items(), start=1):
@@ -195,9 +200,9 @@ def loss_figure(history: History, *, run: str, touch: bool = False) -> go.Figure
     return shown
 
 
-def layers_figure(history: History, *, run: str, dark: bool) -> go.Figure:
+def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.Figure:
     """Sparsity of every layer over time, first layer on top."""
-    names, epochs, matrix = layer_matrix(history)
+    names, epochs, matrix = layer_matrix(within(history, window))
     shown = figure(height=max(150, _ROW_PX * len(names) + 76), x_title="epoch")
     shown.add_trace(
         go.Heatmap(
@@ -221,16 +226,25 @@ def layers_figure(history: History, *, run: str, dark: bool) -> go.Figure:
         showgrid=False,
     )
     shown.update_xaxes(tickformat="d")
-    shown.update_layout(uirevision=run)
     return shown
 
 
-def _prepare(shown: go.Figure, history: History, *, names: bool) -> None:
-    """The axis of epochs, which grows in steps and not with every epoch, and the stages behind."""
+def shown_until(history: History) -> int:
+    """Where the axis of epochs ends: at the plan's end, for long runs in steps ahead of what there is."""
     planned, done = planned_epochs(history), len(epochs_of(history))
-    end = planned if planned <= _MARKED_EPOCHS else min(planned, max(20, 10 * math.ceil(1.25 * done / 10)))
-    shown.update_xaxes(range=[0.5, max(2, end) + 0.5])
-    shade_stages(shown, [span for span in stage_spans(history) if span.first <= end], names=names)
+    return planned if planned <= _MARKED_EPOCHS else min(planned, max(20, 10 * math.ceil(1.25 * done / 10)))
+
+
+def _prepare(shown: go.Figure, history: History, window: tuple[int, int], *, names: bool) -> None:
+    """The axis of epochs, and the stages behind."""
+    first, last = window
+    shown.update_xaxes(range=[first - 0.5, max(first + 1, last) + 0.5])
+    spans = [
+        Span(span.name, max(span.first, first), min(span.last, last))
+        for span in stage_spans(history)
+        if span.first <= last and span.last >= first
+    ]
+    shade_stages(shown, spans, names=names)
 
 
 def _curve(

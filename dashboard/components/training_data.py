@@ -27,6 +27,7 @@ __all__ = [
     "planned_epochs",
     "stage_spans",
     "trains",
+    "within",
 ]
 
 History = Mapping[str, Any]
@@ -131,6 +132,15 @@ def best_epoch(history: History) -> Mapping[str, Any] | None:
     restored = history.get("restored_epoch")
     marked = [row for row in epochs_of(history) if (row["epoch"] == restored if restored else row.get("best"))]
     return marked[-1] if marked else None
+
+
+def within(history: History, window: tuple[int, int] | None) -> History:
+    """The history with the epochs of a window only (both ends included), so that axes fit what is shown."""
+    if window is None:
+        return history
+    kept = [row for row in epochs_of(history) if window[0] <= int(row["epoch"]) <= window[1]]
+    events = [item for item in history.get("events") or () if window[0] <= int(item.get("epoch") or 1) <= window[1]]
+    return {**history, "epochs": kept, "events": events}
 
 
 def layer_matrix(history: History) -> tuple[list[str], list[int], list[list[float | None]]]:

@@ -62,18 +62,24 @@ class TestHistory:
     @pytest.mark.parametrize("epochs", [0, 1, 14, 300])
     def test_figures_are_drawn_at_every_length(self, epochs: int) -> None:
         history = training_history(epochs, stages=(("Prune", 200), ("Recover", 200)))
-        for figure in (score_figure(history, run="r"), loss_figure(history, run="r")):
-            assert figure.layout.uirevision == "r"
-        assert layers_figure(history, run="r", dark=True).layout.uirevision == "r"
+        for window in (None, (1, 400), (3, 9)):
+            for figure in (score_figure(history, window=window), loss_figure(history, window=window)):
+                assert all(axis in figure.layout for axis in ("yaxis", "yaxis2"))
+            assert layers_figure(history, dark=True, window=window).layout.height >= 150
+
+    def test_a_window_shows_its_epochs_only(self) -> None:
+        shown = score_figure(training_history(14), window=(3, 9))
+        assert tuple(shown.layout.xaxis.range) == (2.5, 9.5)
+        assert {epoch for trace in shown.data for epoch in trace.x} == set(range(3, 10))
 
     def test_the_axis_stays_while_epochs_arrive(self) -> None:
-        ranges = {tuple(score_figure(training_history(n), run="r").layout.xaxis.range) for n in (1, 7, 15)}
+        ranges = {tuple(score_figure(training_history(n)).layout.xaxis.range) for n in (1, 7, 15)}
         assert ranges == {(0.5, 20.5)}
 
     def test_a_history_of_an_older_version_is_drawn_as_far_as_it_goes(self) -> None:
         bare = {"kind": "training", "epochs": [{"epoch": 1, "select_score": 0.5}]}
-        assert len(score_figure(bare, run="r").data) == 1
-        assert len(loss_figure(bare, run="r").data) == 0
+        assert len(score_figure(bare).data) == 1
+        assert len(loss_figure(bare).data) == 0
 
 
 class TestRace:
@@ -106,7 +112,17 @@ class TestPage:
         for words in ("13 /20", "Recover", "step 31 of 78", "1,060 images/s", "dense 92.5 %", "1 min 14 s"):
             assert words.replace(" ", "") in text.replace("\u00a0", "").replace(" ", ""), words
         assert len(charts(page)) == 3
-        assert {chart["layout"].get("uirevision") for chart in charts(page)} != {None}
+
+    def test_the_chosen_epochs_stay_while_new_ones_arrive(self, served: Workspace, open_page: OpenPage) -> None:
+        session = seed_session(served).session
+        job = seed_training(served, session, JobState.RUNNING, training_history(12, running=True))
+        page = open_page("runs", session=session.id)
+        page.slider(key=f"run-window-{job.id}").set_value((4, 16)).run()
+        served.store.put_partial(job.id, training_history(13, running=True))
+        page.run()
+        score = charts(page)[0]
+        assert score["layout"]["xaxis"]["range"] == [3.5, 16.5]
+        assert page.slider(key=f"run-window-{job.id}").value == (4, 16)
 
     def test_before_the_first_epoch_it_says_so(self, served: Workspace, open_page: OpenPage) -> None:
         session = seed_session(served).session
