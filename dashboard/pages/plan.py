@@ -65,8 +65,10 @@ def render() -> None:
         if METHODS[editor.plan.method].trains:
             draw_race(editor.plan, session, reason=problem or _no_data(session))
         else:
-            with st.expander("Schedule", icon=":material/timeline:"):
-                draw_schedule(editor.plan)
+            schedule = st.expander("Schedule", icon=":material/timeline:", key="plan-schedule-open", on_change="rerun")
+            if schedule.open:
+                with schedule:
+                    draw_schedule(editor.plan)
     if removes_units(editor.plan.method) != units:
         st.rerun()  # the method was changed above: another page belongs to it
     if sheet is not None:
