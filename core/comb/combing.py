@@ -99,26 +99,28 @@ class _Collector:
     def _families(self, columns: dict[tuple[str, int], np.ndarray]) -> Iterable[tuple[_Where, str, bool, np.ndarray]]:
         """Free variables that touch the same dimensions, with one role, in order of first appearance."""
         count = len(self.variables)
-        signature = np.zeros(count, dtype=np.int64)  # number of the set of dimensions that a variable touches
+        signature = np.zeros(count, dtype=np.int64)  # number of the set of axes that a variable touches
         first = np.full((count, 2), -1, dtype=np.int64)  # where it appears first: dimension, index
-        where: list[_Where] = [()]
+        where: list[tuple[int, ...]] = [()]  # axes of each signature
         known: dict[tuple[int, int], int] = {}
-        uniques: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for number, (place, leaves) in enumerate(columns.items()):
-            if id(leaves) not in uniques:
-                found, positions = np.unique(leaves, return_index=True)
-                uniques[id(leaves)] = found[found > 0], positions[found > 0] % leaves.shape[1]
-            found, positions = uniques[id(leaves)]
+        places: dict[int, list[int]] = {}  # a convolution's channels and those of its norm are one axis
+        axes: list[np.ndarray] = []
+        for number, leaves in enumerate(columns.values()):
+            if places.setdefault(id(leaves), []) == []:
+                axes.append(leaves)
+            places[id(leaves)].append(number)
+        for number, leaves in enumerate(axes):
+            found, positions = np.unique(leaves, return_index=True)
+            found, positions = found[found > 0], positions[found > 0] % leaves.shape[1]
             new = first[found, 0] < 0
-            first[found[new]] = np.stack([np.full(new.sum(), number), positions[new]], axis=1)
-            for before in np.unique(signature[found]).tolist():
+            first[found[new], 0] = places[id(leaves)][0]
+            first[found[new], 1] = positions[new]
+            own = signature[found]
+            for before in np.unique(own).tolist():
                 after = known.setdefault((before, number), len(where))
                 if after == len(where):
-                    where.append((*where[before], place))
-                same = found[signature[found] == before]
-                # a signature made in this very round must not be extended again
-                signature[same] = -after
-            signature[found] = np.abs(signature[found])
+                    where.append((*where[before], number))
+                signature[found[own == before]] = after
         role = np.zeros(count, dtype=np.int64)
         names = ["", *self.reader.roles]
         for position in range(len(names) - 1, 0, -1):  # the first role wins
@@ -129,12 +131,17 @@ class _Collector:
             normed[self.variables.leaves(values)] = 1
         free = np.flatnonzero(signature)
         free = free[np.lexsort((free, first[free, 1], first[free, 0]))]
-        families: dict[tuple[int, int, int], list[int]] = {}
-        keys = np.stack([signature[free], role[free], normed[free]], axis=1).tolist()
-        for leaf, key in zip(free.tolist(), keys, strict=True):
-            families.setdefault(tuple(key), []).append(leaf)
-        for (number, position, is_normed), members in families.items():
-            yield where[number], names[position], bool(is_normed), np.asarray(members, dtype=np.int64)
+        if not len(free):
+            return
+        keys = (signature[free] * len(names) + role[free]) * 2 + normed[free]
+        values, appeared, family = np.unique(keys, return_index=True, return_inverse=True)
+        members = np.split(free[np.argsort(family, kind="stable")], np.cumsum(np.bincount(family))[:-1])
+        order = list(columns)
+        for index in np.argsort(appeared).tolist():
+            rest, is_normed = divmod(int(values[index]), 2)
+            number, position = divmod(rest, len(names))
+            touched = sorted(place for axis in where[number] for place in places[id(axes[axis])])
+            yield tuple(order[place] for place in touched), names[position], bool(is_normed), members[index]
 
     def _rectangular(
         self, where: _Where, leaves: np.ndarray, columns: dict[tuple[str, int], np.ndarray]

@@ -170,6 +170,23 @@ _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoi
 _LIKE_INPUT = (*_ACTIVATIONS, nn.Identity, nn.modules.dropout._DropoutNd, StochasticDepth)
 
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def _convolved(layer: nn.Module, x: Tensor) -> tuple[int, ...] | None:
+    """Shape of a convolution's result [N, C, …]; None for paddings by name and for inputs that do not fit."""
+    settings: Any = layer
+    space = x.shape[2:]
+    padding, kernel, dilation, stride = settings.padding, settings.kernel_size, settings.dilation, settings.stride
+    if isinstance(padding, str) or len(space) != len(kernel) or x.shape[1] != settings.in_channels:
+        return None
+    sizes = [
+        (length + 2 * p - d * (k - 1) - 1) // s + 1
+        for length, p, k, d, s in zip(space, padding, kernel, dilation, stride, strict=True)
+    ]
+    return (x.shape[0], settings.out_channels, *sizes) if min(sizes) > 0 else None
+
+
 def known_shape(layer: nn.Module, x: Any) -> tuple[int, ...] | None:
     """Shape of the layer's result for ``x`` in eval mode, where it is known without a run; its type is that of ``x``.
 
@@ -179,6 +196,8 @@ def known_shape(layer: nn.Module, x: Any) -> tuple[int, ...] | None:
         return None
     if isinstance(layer, nn.Linear):
         return (*x.shape[:-1], layer.out_features) if x.shape[-1] == layer.in_features else None
+    if isinstance(layer, _CONVOLUTIONS):
+        return _convolved(layer, x)
     if isinstance(layer, _NORMS):
         channels = layer.num_channels if isinstance(layer, nn.GroupNorm) else layer.num_features
         return tuple(x.shape) if x.shape[1] == channels else None

@@ -73,21 +73,39 @@ def _value(module: nn.Module, node: fx.Node, values: Walk, shape: tuple[int, ...
         return getattr(module.get_submodule(path), leaf).detach().to("meta")
     args: Any = map_arg(node.args, lambda used: values[used])
     kwargs = map_arg(node.kwargs, lambda used: values[used])
-    if node.op == "call_module":
-        layer = module.get_submodule(str(node.target))
-        known = known_shape(layer, args[0]) if len(args) == 1 else None
-        if known is not None:
-            return args[0] if known == args[0].shape else args[0].new_empty(known)
-        return type(layer).forward(layer, *args, **kwargs)
     if node.op == "output":
         return args[0]
-    if node.target in _ELEMENTWISE and _alike(args):
+    layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    with torch._C.DisableTorchFunction():  # every look at a shape would pass through the mode
+        result = _known(node.target, layer, args)
+    if result is not None:
+        return result
+    if layer is not None:
+        return type(layer).forward(layer, *args, **kwargs)
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _known(target: Any, layer: nn.Module | None, args: Any) -> Tensor | None:
+    """The result of what is slow on the meta device and simple to tell; None for everything else."""
+    if layer is not None:
+        shape = known_shape(layer, args[0]) if len(args) == 1 else None
+        return None if shape is None else args[0] if shape == args[0].shape else args[0].new_empty(shape)
+    if target in _ELEMENTWISE and _alike(args):
         return args[0]
-    if node.target is _ATTENTION and len(args) > 2:
+    if target is torch.cat and len(args) > 1 and len({(tensor.ndim, tensor.dtype) for tensor in args[0]}) == 1:
+        return _joined(*args)
+    if target is _ATTENTION and len(args) > 2:
         query, key, value = args[:3]
         if query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
             return query.new_empty((*query.shape[:-1], value.shape[-1]))
-    return node.target(*args, **kwargs)  # type: ignore[operator]
+    return None
+
+
+def _joined(tensors: list[Tensor], dim: int) -> Tensor:
+    """``torch.cat`` without the checks, which the graph has passed when it was captured."""
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return tensors[0].new_empty(shape)
 
 
 def _alike(args: tuple[Any, ...]) -> bool:
