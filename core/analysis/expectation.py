@@ -13,13 +13,15 @@ ZEROS_MEASURED: Final = (
 """The measurement behind the sentence, with its machine (DESIGN §5)."""
 
 
-def expectation(plan: Plan, *, removes: Literal["weights", "units"] = "weights") -> str:
+def expectation(plan: Plan, *, removes: Literal["weights", "units", "nothing"] = "weights") -> str:
     """Whether this plan makes the model faster or smaller, in plain words. Estimated, and it says so.
 
     ``removes`` is what the plan's method takes away.
 
     Masks set single weights to zero and keep every tensor's shape, and dense kernels multiply by zeros at full cost.
     """
+    if removes == "nothing":
+        return "Nothing is removed by this method: size and speed stay as they are. It shows what training alone does."
     if plan.sparsity == 0.0 and not any(plan.overrides.values()):
         return "Nothing is removed by this plan: size, speed and predictions stay as they are."
     if removes == "units":

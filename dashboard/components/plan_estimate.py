@@ -51,8 +51,11 @@ def usable_sensitivity(session: Session, plan: Plan) -> Sensitivity | None:
 
 def preview_of(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Preview:
     """The preview of a plan; an impossible plan gives its sentence instead."""
-    if METHODS[plan.method].removes == "units":
+    removes = METHODS[plan.method].removes
+    if removes == "units":
         return Preview(None, None)
+    if removes == "nothing":
+        plan = plan.changed(sparsity=0.0, overrides={})
     try:
         measured = sensitivity.result if sensitivity is not None else None
         return Preview(preview(plan, stored.weight_statistics(model), model.description, measured), None)

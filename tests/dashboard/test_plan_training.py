@@ -96,3 +96,11 @@ def test_a_race_queues_one_run_each(served: Workspace, open_page: OpenPage, monk
         course = METHODS[plan.method].course(plan)
         assert course is not None
         assert (course.epochs, plan.sparsity) == (8, 0.9)
+
+
+def test_a_control_that_removes_nothing_promises_nothing(served: Workspace, open_page: OpenPage) -> None:
+    seeded = seed_session(served)
+    with_draft(served, seeded, method="dense_trained", sparsity=0.9)
+    text = text_of(open_page("plan", session=seeded.session.id))
+    assert "Nothing is removed by this method" in text
+    assert "0.0 % of the prunable weights go" in text
