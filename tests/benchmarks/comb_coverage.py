@@ -165,7 +165,7 @@ def _median(title: str, values: list[Any]) -> str:
 
 
 def _preload(peer: bool) -> None:
-    """Import once what every row needs."""
+    """Import once what every row needs, and let both sides run once."""
     import onnxruntime  # noqa: F401
     import timm  # noqa: F401
     import torch
@@ -176,9 +176,8 @@ def _preload(peer: bool) -> None:
     import core.export.onnx_file
     import core.models.capture  # noqa: F401
 
-    if peer:
-        import torch_pruning  # noqa: F401
     torch.set_num_threads(1)
+    coverage_rows.warm_up(peer=peer)
 
 
 def main() -> None:
@@ -191,6 +190,7 @@ def main() -> None:
     parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--retry", action="store_true", help="with --resume: measure our side of failed rows again")
+    parser.add_argument("--again", action="store_true", help="with --resume: measure our side of all rows again")
     parser.add_argument("--summary", action="store_true", help="print the summary of the file, and measure nothing")
     parser.add_argument("--limit", type=int, default=300, help="CPU seconds for each side of a row")
     given = parser.parse_args()
@@ -201,7 +201,8 @@ def main() -> None:
         warnings.simplefilter("ignore")
         for name in [name for name in names if re.search(given.only, name)]:
             row = rows.setdefault(name, {"model": name})
-            if not row.get("parameters") or (given.retry and not passed(row)):
+            missing = not row.get("parameters") or (given.onnx and not row.get("onnx") and not row.get("problem"))
+            if missing or given.again or (given.retry and not passed(row)):
                 row.update(dict.fromkeys(coverage_rows.OURS, ""))
                 row.update(_row(name, "ours", onnx=given.onnx, limit_s=given.limit))
             if given.peer and not row.get("peer_group_s") and not row.get("peer_problem"):

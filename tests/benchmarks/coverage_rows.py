@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..comb.checks import check_trains, images, random_removal, randomised, zeroed_difference
 from ..zoo import catalogue, timm_catalogue
 
-__all__ = ["OURS", "PEER", "RATIO", "all_names", "ours", "peer"]
+__all__ = ["OURS", "PEER", "RATIO", "all_names", "ours", "peer", "warm_up"]
 
 RATIO = 0.3
 OURS = (
@@ -46,6 +46,20 @@ def _built(name: str) -> tuple[nn.Module, int, str]:
         return timm_catalogue.build_timm(model), timm_catalogue.timm_input_size(model), "classification"
     task = "segmentation" if catalogue.is_segmentation(model) else "classification"
     return catalogue.build(model), catalogue.input_size(model), task
+
+
+def warm_up(*, peer: bool) -> None:
+    """Both sides once on a small network: what torch and its libraries load at the first call is nobody's time."""
+    from core.comb.combing import comb
+    from core.models.capture import trace
+
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)).eval()
+    comb(trace(module, (3, 8, 8), verify=False))
+    if peer:
+        import torch_pruning as tp
+
+        graph = tp.DependencyGraph().build_dependency(module, example_inputs=torch.randn(1, 3, 8, 8))
+        list(graph.get_all_groups(ignored_layers=[module[4]]))
 
 
 def ours(name: str, report: Report, *, onnx: bool) -> None:
