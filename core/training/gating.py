@@ -8,7 +8,7 @@ Weights of closed units and their optimizer state do not move while their gate i
 
 Epoch rows get: ``sparsity`` (share of the budget that is closed or gone), ``layers`` (share of each layer's weights),
 ``groups`` (units open or left, of every group), ``keep`` (the same as a share), ``parameters``, ``macs``, ``closed``
-(units), ``reopened`` (units that closed and came back in this epoch), ``moment`` ("warm-up", "ramp", "swap" or
+(units), ``reopened`` (units that opened again in this epoch), ``moment`` ("warm-up", "ramp", "swap" or
 "removed"). While gates learn also ``gates`` (group → values of at most 64 of its units, always the same ones, evenly
 spaced over the group; fewer where there are many groups), ``open`` (the same units as a string of 1 and 0),
 ``threshold`` (τ that all groups share) and ``softness`` (u).
@@ -74,7 +74,7 @@ class LearnedGates(Hook):
         self._now: Opening
         self._softness = 0.0
         self._was_open: np.ndarray | None = None
-        self._reopened = 0
+        self._reopened = np.zeros(0, dtype=bool)
         self._row: dict[str, Any] = {}
 
     def best_from(self, steps_per_epoch: int) -> int:
@@ -101,7 +101,7 @@ class LearnedGates(Hook):
         self._gates = GatedNetwork(self._found, self.rule.names)
 
     def epoch_start(self, run: "Run") -> None:
-        self._reopened, self._row = 0, {}
+        self._reopened, self._row = np.zeros(self.rule.edges[-1], dtype=bool), {}
         if not self._removed:
             self._refresh(run)
 
@@ -132,7 +132,7 @@ class LearnedGates(Hook):
             parameters=counts.parameters,
             macs=counts.macs,
             closed=sum(map(len, gone.values())),
-            reopened=self._reopened,
+            reopened=int(self._reopened.sum()),
             moment=self._moment(run),
             **self._row,
         )
@@ -194,7 +194,7 @@ class LearnedGates(Hook):
         self._gates.values = torch.cat([gates.new_ones(1), gates])
         before, self._was_open = self._was_open, self._now.opened
         if before is not None:
-            self._reopened += int((~before & self._was_open).sum())
+            self._reopened |= ~before & self._was_open
         if before is None or (before != self._was_open).any():
             run.optimizer.hold(self._masks(run))
 

@@ -98,7 +98,7 @@ def keep_figure(history: History, *, run: str, touch: bool = False) -> go.Figure
     rows = [row for row in epochs_of(history) if row.get("keep")]
     epochs = [row["epoch"] for row in rows]
     names = list(rows[-1]["keep"])
-    places = [0.25 + 0.75 * index / max(1, len(names) - 1) for index in range(len(names))]
+    places = [0.3 + 0.5 * index / max(1, len(names) - 1) for index in range(len(names))]
     colours = sample_colorscale(SEQUENTIAL, places)
     few = len(names) <= _FEW_GROUPS
     traces: list[dict[str, Any]] = [
@@ -156,6 +156,7 @@ def keep_figure(history: History, *, run: str, touch: bool = False) -> go.Figure
         "dragmode": False if touch else "zoom",
         "hovermode": "closest",
         "margin": {"l": 8, "r": 12, "t": 64, "b": 8},
+        "legend": {"y": 1.0, "yref": "container", "yanchor": "top"},
     }
     return figure(x_title="epoch", height=_HEIGHT_PX, legend=True, traces=traces, layout=layout)
 
