@@ -72,4 +72,4 @@ def _measured(model: Any, threads: int) -> float:
     images = np.zeros((1, *model.input_shape), np.float32)
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         prepared = runtime.prepare(model, Path(folder))
-        return milliseconds_of(runtime.open(prepared, images, threads=threads))
+        return milliseconds_of(runtime.open(prepared, images, threads=threads), runs=(15, 100), budget_s=0.5)
