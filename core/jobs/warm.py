@@ -12,6 +12,7 @@ _ROOMS = (
     "core.analysis.evaluation",
     "core.analysis.sensitivity",
     "core.methods",
+    "core.training.loop",
     "core.export.sizes",
 )
 
