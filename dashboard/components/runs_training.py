@@ -13,6 +13,7 @@ from dashboard import backend
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.charts import draw
 from dashboard.components.format import duration, percent, signed, whole
+from dashboard.components.seap_charts import draw_gates, gate_figures
 from dashboard.components.training_charts import layers_figure, loss_figure, score_figure
 from dashboard.components.training_data import (
     epochs_of,
@@ -61,6 +62,7 @@ def draw_training(job: Job) -> None:
             draw(figures[0], key=f"run-score-{job.id}", alt=alt)
         with right:
             draw(figures[1], key=f"run-loss-{job.id}", alt="Loss, its parts and the learning rate by epoch")
+    draw_gates(_gate_figures(job.id, progress_mark(history), window), key=job.id)
     if len(figures) > 2:
         names, epochs, _ = layer_matrix(history)
         with st.expander("Sparsity of every layer over time", icon=":material/layers:", key=f"run-layers-{job.id}"):
@@ -93,6 +95,12 @@ def _figures(job_id: str, _mark: tuple[Any, ...], dark: bool, window: tuple[int,
     if layer_matrix(history)[0]:
         made.append(layers_figure(history, dark=dark, window=window))
     return tuple(made)
+
+
+@functools.lru_cache(maxsize=32)
+def _gate_figures(job_id: str, _mark: tuple[Any, ...], window: tuple[int, int] | None) -> tuple[go.Figure, ...]:
+    """Where the method has gates, they and what stays of every group; made once per epoch."""
+    return gate_figures(history_of(job_id) or {}, window=window)
 
 
 def _numbers_of(job: Job, history: Mapping[str, Any]) -> list[str]:

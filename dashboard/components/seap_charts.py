@@ -4,7 +4,6 @@ Pure functions of a training history; the keys are those of ``core.training.gati
 none of them, and no picture.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,19 +31,23 @@ def has_gates(history: History) -> bool:
     return any(row.get("gates") for row in epochs_of(history))
 
 
-def gate_figures(history: History, *, run: str, touch: bool = False) -> tuple[go.Figure, ...]:
-    """The gates of the last epoch that had some, and what stays of every group over time; empty without gates."""
+def gate_figures(history: History, *, window: tuple[int, int] | None = None) -> tuple[go.Figure, ...]:
+    """The gates of the last epoch that had some, and what stays of every group over time; empty without gates.
+
+    ``window``: first and last epoch to show; then the gates are those of the last epoch in it, if it has some.
+    """
     if not has_gates(history):
         return ()
-    return gates_figure(history, run=run), keep_figure(history, run=run, touch=touch)
+    return gates_figure(history, epoch=window and window[1]), keep_figure(history, window=window)
 
 
-def gates_figure(history: History, *, run: str, epoch: int | None = None) -> go.Figure:
+def gates_figure(history: History, *, epoch: int | None = None) -> go.Figure:
     """Every gate as a point beside its group, and the threshold; faint lines show where it stood in epochs before.
 
     ``epoch``: the one to show; the last one that has gates by default.
     """
-    rows = [row for row in epochs_of(history) if row.get("gates") and (epoch is None or row["epoch"] <= epoch)]
+    known = [row for row in epochs_of(history) if row.get("gates")]
+    rows = [row for row in known if epoch is None or row["epoch"] <= epoch] or known[:1]
     row = rows[-1]
     names = list(row["gates"])
     keep = row.get("keep") or {}
@@ -79,7 +82,6 @@ def gates_figure(history: History, *, run: str, epoch: int | None = None) -> go.
         },
         "shapes": shapes,
         "annotations": notes,
-        "uirevision": run,
         "margin": {"l": 8, "r": 12, "t": 44, "b": 8},
         "hovermode": "closest",
     }
@@ -92,7 +94,7 @@ def gates_figure(history: History, *, run: str, epoch: int | None = None) -> go.
     )
 
 
-def keep_figure(history: History, *, run: str, touch: bool = False) -> go.Figure:
+def keep_figure(history: History, *, window: tuple[int, int] | None = None) -> go.Figure:
     """What is open, or left, of every group over the epochs, light for early groups and dark for late ones; below it
     the units that came back, and in both the moment of the removal."""
     rows = [row for row in epochs_of(history) if row.get("keep")]
@@ -145,15 +147,13 @@ def keep_figure(history: History, *, run: str, touch: bool = False) -> go.Figure
         shapes.append(_upright(cut, MUTED, 1.5, dash="dot"))
         units = next(row["removal"].get("units") for row in rows if row.get("removal"))
         notes.append(_note(cut, f"{units:,} units removed", MUTED, y=0.34, anchor="left"))
-    end = max(2, min(planned_epochs(history), max(20, 10 * math.ceil(1.25 * len(rows) / 10))))
+    first, last = window or (1, max(2, planned_epochs(history)))
     layout = {
-        "xaxis": {"range": [0.5, end + 0.5], "tickformat": "d", "anchor": "y2"},
+        "xaxis": {"range": [first - 0.5, last + 0.5], "tickformat": "d", "anchor": "y2"},
         "yaxis": {"domain": [0.34, 1.0], "range": [0.0, 1.04], "tickformat": ".0%", "fixedrange": True},
         "yaxis2": {"domain": [0.0, 0.22], "rangemode": "tozero", "nticks": 3, "fixedrange": True, "anchor": "x"},
         "shapes": shapes,
         "annotations": notes,
-        "uirevision": run,
-        "dragmode": False if touch else "zoom",
         "hovermode": "closest",
         "margin": {"l": 8, "r": 12, "t": 64, "b": 8},
         "legend": {"y": 1.0, "yref": "container", "yanchor": "top"},

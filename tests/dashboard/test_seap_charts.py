@@ -33,18 +33,18 @@ def traces(shown):
 
 
 def test_gates_lie_beside_their_group_with_the_threshold():
-    shown = gates_figure(history(), run="r")
+    shown = gates_figure(history())
     found = traces(shown)
     assert sorted(found["open"].x) == [1.1, 1.5, 1.8]
     assert sorted(found["closed"].x) == [0.2, 0.5, 0.9]
     assert all(abs(y - round(y)) <= 0.301 for trace in shown.data for y in trace.y)
     assert [shape.x0 for shape in shown.layout.shapes] == [0.91, 0.92]
     assert "<b>wide</b>" not in "".join(found["open"].customdata)
-    assert gates_figure(history(), run="r", epoch=1).layout.shapes[-1].x0 == 0.91
+    assert gates_figure(history(), epoch=1).layout.shapes[-1].x0 == 0.91
 
 
 def test_keep_rates_emerge_and_the_removal_is_marked():
-    shown = keep_figure(history(), run="r")
+    shown = keep_figure(history())
     found = traces(shown)
     assert list(found["stem"].y) == [0.75, 0.5, 0.25, 0.25]
     assert list(found["came back"].y) == [1, 2, 0, 0]
@@ -54,8 +54,8 @@ def test_keep_rates_emerge_and_the_removal_is_marked():
 
 
 def test_only_runs_with_gates_have_pictures():
-    assert len(gate_figures(history(), run="r")) == 2
-    assert len(gate_figures(history(epochs=1), run="r", touch=True)) == 2
+    assert len(gate_figures(history())) == 2
+    assert len(gate_figures(history(epochs=1), window=(1, 2))) == 2
     for other in ({}, {"epochs": []}, {"epochs": [{"epoch": 1, "sparsity": 0.1}]}):
         assert not has_gates(other)
-        assert gate_figures(other, run="r") == ()
+        assert gate_figures(other) == ()
