@@ -76,17 +76,12 @@ def proof_of(notes: Sequence[str]) -> str | None:
     return next((note for note in notes if note.startswith(_PROOF)), None)
 
 
-def draw_channels(
-    layers: Sequence[Mapping[str, Any]], description: Mapping[str, Any], notes: Sequence[str], *, key: str
-) -> bool:
-    """Draw the picture and the proof; False, having drawn nothing, for a variant of masks."""
+def draw_channels(layers: Sequence[Mapping[str, Any]], description: Mapping[str, Any], *, key: str) -> bool:
+    """Draw the picture; False, having drawn nothing, for a variant of masks."""
     shapes = {str(row["name"]): row.get("weight_shape") or () for row in description.get("layers", ())}
     rows = channel_rows(layers, shapes)
     if not rows:
         return False
-    proof = proof_of(notes)
-    if proof is not None:
-        st.success(escape(proof, markdown=True), icon=":material/verified:")
     before = sum(row[1][0] for row in rows)
     after = sum(row[2][0] for row in rows)
     st.caption(f"{after:,} of {before:,} output channels stay ({percent(1 - after / max(1, before))} went, for good).")

@@ -11,7 +11,7 @@ from core.store.records import Measurement, Model, Session, Variant
 from dashboard import backend, state
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
-from dashboard.components.compare_channels import draw_channels
+from dashboard.components.compare_channels import draw_channels, proof_of
 from dashboard.components.compare_charts import class_change_figure, layers_figure
 from dashboard.components.compare_data import Row, per_class_change, rows_of, table
 from dashboard.components.compare_export import draw_export
@@ -123,7 +123,7 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
             with classes:
                 _classes(dense, row, model)
             with layers:
-                if draw_channels(row.variant.layers, model.description, _notes(row), key="compare-channels"):
+                if draw_channels(row.variant.layers, model.description, key="compare-channels"):
                     st.markdown("**Share of the weights that went**")
                 _layers([item for item in rows if not item.dense], row)
     with right:
@@ -133,8 +133,13 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
 
 def _remarks(row: Row) -> None:
     """What the method and the evaluation have to say about this variant."""
-    for note in _notes(row):
-        st.caption(escape(note, markdown=True))
+    notes = _notes(row)
+    proof = proof_of(notes)
+    if proof is not None:
+        st.markdown(f":green[:material/verified:] {escape(proof, markdown=True)}")
+    for note in notes:
+        if note != proof:
+            st.caption(escape(note, markdown=True))
     for warning in (row.variant.metrics.get("test") or {}).get("warnings") or ():
         st.warning(escape(warning, markdown=True), icon=":material/warning:")
 
