@@ -131,8 +131,8 @@ class DG2PF(Method):
     @classmethod
     def check(cls, model: Any, splits: Any, plan: Plan) -> None:
         """As ``Method.check``; also refuses missing data, a batch that is too large and a teacher that does not fit."""
+        from ..training.checks import check_training
         from ..training.distillation import teacher_for
-        from ..training.loop import check_training
 
         settings = DG2PFSettings.parse(plan.method_settings)
         check_training(splits, settings.training)

@@ -10,7 +10,6 @@ after their last complete epoch, and the final weights are, bit for bit, those o
 machine with the same number of threads.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..analysis.evaluation import Evaluation, evaluate
 from ..comb.groups import Comb
@@ -27,11 +25,13 @@ from ..comb.optimizer import slice_optimizer
 from ..comb.record import recorded_removal
 from ..comb.survivors import Removal
 from ..data.splits import Splits
-from ..errors import PlanError, StoreError, TrainingError
+from ..errors import StoreError, TrainingError
 from ..models.traced import TracedModel, main_output
 from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
+from .candidates import Candidate, rank
 from .checkpoints import Checkpoints
+from .checks import check_training, refuse_broken_weights, run_identity
 from .divergence import divergence
 from .engine import chosen_precision, make_fabric
 from .history import History
@@ -44,9 +44,6 @@ from .settings import StageSettings, TrainingSettings
 from .state import load_plain_state, plain_state
 
 __all__ = ["Run", "check_training"]
-
-CHECKPOINT_VERSION = 1
-"""Rises when the content of checkpoints changes; those of other versions are not continued."""
 
 Unit = Literal["weights", "channels", "parameters", "macs", "ms"]
 
@@ -91,11 +88,11 @@ class Run:
         self._indices = splits.train.indices(settings.images)
         self._stage = -1
         self._checkpoints = checkpoints
-        self._identity = _identity(model, splits, plan)
+        self._identity = run_identity(model, splits, plan)
         self._structure: TracedModel | None = None
         self._finished_hooks: list[list[dict[str, Any]]] = []
         self._resumed: dict[str, Any] | None = None
-        self._now: _Candidate | None = None
+        self._now: Candidate | None = None
         self._draw = torch.Generator()
         self._contexts = ExitStack()
         self._target, self._unit = target, unit
@@ -123,7 +120,7 @@ class Run:
         if self._checkpoints is not None and self._checkpoints.exists:
             self._resume(self._checkpoints)
         else:
-            _refuse_broken_weights(self.model)
+            refuse_broken_weights(self.model)
             dense = self.evaluate(self.dense)
             self.history = History(
                 self.stages,
@@ -183,7 +180,7 @@ class Run:
         best, stale, stop = None, 0, False
         if isinstance(resumed, dict):
             self.optimizer.load(resumed["optimizer"])
-            best = None if resumed["best"] is None else _Candidate(**resumed["best"])
+            best = None if resumed["best"] is None else Candidate(**resumed["best"])
             stale, stop = resumed["stale"], resumed["stop"]
             self._restore_generators(resumed)
         else:
@@ -198,7 +195,7 @@ class Run:
                 self._end_early(problem, best)
                 break
             eligible = self.stage_epoch >= best_from
-            if eligible and (best is None or _rank(measured) > best.rank):
+            if eligible and (best is None or rank(measured) > best.rank):
                 best, stale = self._candidate(measured, epoch=self.epoch), 0
                 row["best"] = True
             elif eligible:
@@ -344,11 +341,11 @@ class Run:
         self._forward = self.fabric.setup_module(module)
         model.train()
 
-    def _candidate(self, measured: Evaluation, *, epoch: int) -> "_Candidate":
+    def _candidate(self, measured: Evaluation, *, epoch: int) -> "Candidate":
         loss = measured.loss if math.isfinite(measured.loss) else None
-        return _Candidate(measured.score, loss, epoch, plain_state(self.model.graph_module))
+        return Candidate(measured.score, loss, epoch, plain_state(self.model.graph_module))
 
-    def _end_early(self, problem: "_Diverged", best: "_Candidate | None") -> None:
+    def _end_early(self, problem: "_Diverged", best: "Candidate | None") -> None:
         name, _ = self.stages[self._stage]
         where = f"The loss was NaN or infinite at step {self.step + 1} (epoch {self.epoch}, “{name}”)."
         self._event(f"{where} {problem}")
@@ -366,7 +363,7 @@ class Run:
     def _event(self, text: str) -> None:
         self.history.event(self.epoch, self.step, text)
 
-    def _save(self, hooks: Sequence[Hook], best: "_Candidate | None", *, stale: int, stop: bool) -> None:
+    def _save(self, hooks: Sequence[Hook], best: "Candidate | None", *, stale: int, stop: bool) -> None:
         if self._checkpoints is None:
             return
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
@@ -436,22 +433,6 @@ class _Diverged(Exception):  # noqa: N818 - caught inside; its text becomes part
     """The loss is not finite; the text says why and what to do."""
 
 
-class _Candidate:
-    """A state that may be the result: its score on the selection split, and all tensors."""
-
-    def __init__(self, score: float, loss: float | None, epoch: int, state: dict[str, Tensor]) -> None:
-        self.score, self.loss, self.epoch, self.state = score, loss, epoch, state
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        return self.score, -math.inf if self.loss is None else -self.loss
-
-
-def _rank(measured: Evaluation) -> tuple[float, float]:
-    """The better score wins; equal scores are told apart by the loss."""
-    return measured.score, -measured.loss if math.isfinite(measured.loss) else -math.inf
-
-
 class _OnlyChecks(Progress):
     """Lets an evaluation inside a run be cancelled and paused, and leaves the run's own progress alone."""
 
@@ -460,44 +441,3 @@ class _OnlyChecks(Progress):
 
     def check(self) -> None:
         self._progress.check()
-
-
-def check_training(splits: Splits | None, settings: TrainingSettings) -> int:
-    """Batches per epoch; a last one of a single image is left out, because BatchNorm cannot train on it.
-
-    Raises:
-        PlanError: when there are no data, or fewer training images than one batch has.
-    """
-    if splits is None:
-        raise PlanError("This method trains: choose a data set first.")
-    for name in ("train", "select"):
-        if not len(splits.split(name)):
-            raise PlanError(f"Training needs images in the {name} split, and it is empty: choose other data.")
-    images = len(splits.train) if settings.images is None else min(settings.images, len(splits.train))
-    if images < settings.batch_size:
-        raise PlanError(
-            f"The batch size must be at most the number of training images, {images:,}; got {settings.batch_size:,}. "
-            "Choose a smaller batch or more images."
-        )
-    full, rest = divmod(images, settings.batch_size)
-    return full + (rest > 1)
-
-
-def _refuse_broken_weights(model: TracedModel) -> None:
-    for name, tensor in plain_state(model.graph_module).items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise PlanError(
-                f"Weights must be finite to be trained, but “{name}” holds NaN or infinite values. Load a sound "
-                "checkpoint."
-            )
-
-
-def _identity(model: TracedModel, splits: Splits, plan: Plan) -> str:
-    """What must be the same for a checkpoint to be continued; names may change."""
-    parts = [
-        str(CHECKPOINT_VERSION),
-        model.fingerprint(),
-        splits.fingerprint,
-        json.dumps(plan.changed(name="").to_json(), sort_keys=True),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
