@@ -1,7 +1,5 @@
 """Edits of a plan that speak of groups: fix, protect and free one or many, cell by cell or by a filter."""
 
-import fnmatch
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -12,6 +10,7 @@ from core.errors import PlanError
 from core.pruning.plan import Plan
 from dashboard.components.group_facts import KINDS, choices_of, groups_named, named
 from dashboard.components.group_preview import GroupRow
+from dashboard.components.patterns import compiled
 from dashboard.components.plan_draft import normalised
 
 __all__ = ["FIXED", "PROTECTED", "Action", "edited_groups", "group_frame", "match_groups", "stage_of", "with_groups"]
@@ -111,7 +110,7 @@ def match_groups(
     Raises:
         PlanError: when the pattern is not a regular expression, or one that could take for ever.
     """
-    wanted = _compiled(pattern, glob)
+    wanted = compiled(pattern, glob=glob)
     return [
         group
         for group in groups
@@ -119,16 +118,3 @@ def match_groups(
         and (not stages or stage_of(group, stage_names or {}) in stages)
         and (wanted is None or any(wanted.search(name) for name in (group.name, *group.creators)))
     ]
-
-
-def _compiled(pattern: str, glob: bool) -> re.Pattern[str] | None:
-    if not pattern:
-        return None
-    if glob:
-        return re.compile(rf"\A{fnmatch.translate(pattern)}")
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as problem:
-        raise PlanError(
-            f"“{pattern}” is not a regular expression ({problem}); try for example layer3 or conv1$."
-        ) from None

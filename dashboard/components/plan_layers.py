@@ -1,6 +1,5 @@
 """The layers of a plan as an editable table: fix a sparsity, protect, or do so in bulk by kind, stage or pattern."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 from core.errors import PlanError
 from core.pruning.plan import Plan
 from core.store.records import Model
+from dashboard.components.patterns import compiled
 
 __all__ = ["edited_plan", "kinds_of", "layer_frame", "match_layers", "prunable_layers", "stages_of", "weight_count"]
 
@@ -96,16 +96,11 @@ def match_layers(
     Raises:
         PlanError: when the pattern is not a regular expression.
     """
-    try:
-        wanted = re.compile(pattern)
-    except re.error as problem:
-        raise PlanError(
-            f"“{pattern}” is not a regular expression ({problem}); try for example layer3 or conv1$."
-        ) from None
+    wanted = compiled(pattern)
     return [
         str(layer["name"])
         for layer in layers
         if (not kinds or layer.get("kind") in kinds)
         and (not stages or (layer.get("stage") or "") in stages)
-        and wanted.search(str(layer["name"]))
+        and (wanted is None or wanted.search(str(layer["name"])))
     ]

@@ -108,6 +108,15 @@ class TestEdits:
             match_groups(grouped("vit").sheet.groups, pattern=pattern)
         match_groups(grouped("vit").sheet.groups, pattern=pattern, glob=True)
 
+    @pytest.mark.parametrize("pattern", ["(.+)+!", "(a|aa)*$", r"(\w+\.?)*!", "(?:x*)*", "((.*)b)+"])
+    def test_a_pattern_that_could_take_for_ever_is_refused(self, pattern):
+        with pytest.raises(PlanError, match="take for ever"):
+            match_groups(grouped("vit").sheet.groups, pattern=pattern)
+
+    @pytest.mark.parametrize("pattern", [r"layer[12]\.\d+\.conv", "(a|b)c", "(conv)+", "x{2}", r"(\d{2}){3}", "a.*b"])
+    def test_plain_patterns_are_not(self, pattern):
+        match_groups(grouped("vit").sheet.groups, pattern=pattern)
+
 
 class TestPreview:
     @pytest.mark.parametrize("name", ["resnet", "vit"])
