@@ -258,6 +258,15 @@ class TestPage:
         assert page.button(key="plan-run-button").disabled
         assert page.button(key="plan-check-start").disabled
 
+    @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].removes == "units"])
+    def test_every_method_on_units_has_its_page(self, served: Workspace, open_page: OpenPage, method):
+        session = seed_groups(served, "resnet", {"method": method, "sparsity": 0.3})
+        page = open_page("plan", session=session.id)
+        assert "Groups that shrink" in _words(page)
+        assert not page.error
+        menus = {item.label for item in page.selectbox}
+        assert ("Criterion" in menus) == ("criterion" in METHODS[method].Settings.model_fields)
+
     def test_unknown_groups_can_be_dropped(self, served: Workspace, open_page: OpenPage):
         session = seed_groups(served, "resnet", {"sparsity": 0.3, "overrides": {"group:nowhere": 0.5, "conv1": 0.25}})
         page = open_page("plan", session=session.id)
