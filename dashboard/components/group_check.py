@@ -1,6 +1,6 @@
 """Accuracy of a plan on a slice of the selection split, measured in the background while one goes on editing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -11,7 +11,7 @@ from core.store.records import Dataset, Job, JobState, Session
 from dashboard import backend
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.format import interval, percent, points
-from dashboard.components.jobs import job_banner, latest_job, live_jobs, submit
+from dashboard.components.jobs import job_banner, live_jobs, submit
 from dashboard.components.plan_draft import normalised
 
 __all__ = ["draw_check", "same_plan"]
@@ -55,10 +55,11 @@ def draw_check(session: Session, plan: Plan, data: Dataset | None, *, metric: st
             width="stretch",
         )
         always = auto.toggle("After each edit", key="plan-check-auto", help="Check again whenever the plan changes.")
-        job = latest_job(session.id, KIND)
+        checks = [job for job in backend.store().jobs(session_id=session.id) if job.kind == KIND]  # newest first
+        job = checks[0] if checks else None
         if reason is None and (asked or (always and not _is_of(job, plan, count))):
             job = _start(session, plan, count)
-        _draw(session, plan, job, metric)
+        _draw(plan, job, checks, metric)
 
 
 def _is_of(job: Job | None, plan: Plan, images: int) -> bool:
@@ -75,12 +76,11 @@ def _start(session: Session, plan: Plan, images: int) -> Job:
     return submit(KIND, payload, session=session, title=f"Check on {images} images")
 
 
-def _draw(session: Session, plan: Plan, job: Job | None, metric: str) -> None:
+def _draw(plan: Plan, job: Job | None, checks: Sequence[Job], metric: str) -> None:
+    """The work that goes on or failed, and the newest result, whatever plan it is of."""
     if job is not None and (job.state.live or job.state is JobState.FAILED):
         job_banner(job, key="check")
-    done = next(
-        (j for j in backend.store().jobs(session_id=session.id, states=(JobState.DONE,)) if j.kind == KIND), None
-    )
+    done = next((check for check in checks if check.state is JobState.DONE), None)
     if done is None or not done.result:
         if job is None:
             st.caption("Measured on a slice in the background; you can go on editing.")
