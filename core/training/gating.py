@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["LearnedGates"]
 
 VALUES_PER_GROUP = 64
-VALUES_PER_EPOCH = 1024
+VALUES_PER_EPOCH = 768
 
 
 class LearnedGates(Hook):
@@ -220,7 +220,7 @@ class LearnedGates(Hook):
         gates, states = {}, {}
         for name, values in self.rule.by_group(self._a.detach().cpu().numpy()).items():
             picked = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)
-            gates[name] = [round(float(value), 4) for value in values[picked]]
+            gates[name] = [round(float(value), 3) for value in values[picked]]
             states[name] = "".join("1" if is_open else "0" for is_open in opened[name][picked])
         return {"gates": gates, "open": states}
 

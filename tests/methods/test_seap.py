@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from core.analysis.cost import count_macs
+from core.analysis.evaluation import evaluate
 from core.comb.combing import comb
 from core.comb.gating import without_gates
 from core.comb.summary import summarise
+from core.data.opening import open_data
 from core.errors import Cancelled, PlanError
 from core.methods import METHODS, prune
 from core.methods.seap import PHASES, SEAP, SEAPSettings
@@ -335,6 +338,23 @@ def test_bf16_and_other_optimizers(optimizer, model, splits):
     }
     found = comb(prune(model, splits, plan_of(settings=settings)).model)
     assert sum(group.units for group in found.groups) == 32
+
+
+@pytest.mark.slow
+def test_beats_chance_and_the_scale_of_norms_at_equal_epochs_and_macs():
+    """Measured once, 10 epochs at 75 % of the channels: 91.6 % against 75.5 % (random) and 80.2 % (BN scale)."""
+    dense = open_model("digits_resnet")
+    data = open_data("digits", mean=tuple(dense.origin["mean"]), std=tuple(dense.origin["std"]))
+    stage = {"epochs": 10, "learning_rate": 0.01, "weight_decay": 5e-4}
+    common = {"distillation": {"alpha": 0.7}}
+    seap = prune(dense, data, Plan(method="seap", sparsity=0.75, method_settings=common | {"train": stage})).model
+    score, saved = evaluate(seap, data, "test").score, 1 - count_macs(seap) / count_macs(dense)
+    for criterion, allocation in (("random", "uniform"), ("bn_scale", "global")):
+        own = {"budget": "macs", "round_to": 1, "criterion": criterion, "allocation": allocation, "tune": stage}
+        plan = Plan(method="one_shot_structured_fine_tune", sparsity=saved, method_settings=common | own)
+        other = prune(dense, data, plan).model
+        assert 1 - count_macs(other) / count_macs(dense) == pytest.approx(saved, abs=0.01)
+        assert score >= evaluate(other, data, "test").score
 
 
 class TestBadInput:
