@@ -1,8 +1,13 @@
 """Pictures of gates, from histories as SEAP writes them."""
 
+import json
+
 import pytest
 
+from core.store.records import JobState
 from dashboard.components.seap_charts import gate_figures, gates_figure, has_gates, keep_figure
+from tests.dashboard.seeding import seed_session
+from tests.dashboard.training_seed import seed_training, training_history
 
 UNITS = {"stem": 4, "<b>wide</b>": 2}
 
@@ -59,3 +64,16 @@ def test_only_runs_with_gates_have_pictures():
     for other in ({}, {"epochs": []}, {"epochs": [{"epoch": 1, "sparsity": 0.1}]}):
         assert not has_gates(other)
         assert gate_figures(other) == ()
+
+
+def test_the_page_shows_them_while_they_learn(served, open_page):
+    session = seed_session(served).session
+    body = training_history(4, running=True)
+    for row, gates in zip(body["epochs"], history()["epochs"], strict=True):
+        row |= gates
+    seed_training(served, session, JobState.RUNNING, body)
+    page = open_page("runs", session=session.id)
+    shown = [json.loads(item.proto.spec) for item in page.get("plotly_chart")]
+    assert len(shown) == 5, "score, loss, gates, what stays of every group, layers"
+    assert {trace["name"] for trace in shown[2]["data"]} == {"open", "closed"}
+    assert shown[3]["data"][-1]["name"] == "came back"
