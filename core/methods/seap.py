@@ -199,7 +199,7 @@ def _rule(found: "Comb", settings: SEAPSettings, plan: Plan, *, progress: Progre
     from ..pruning.groups.budget import Limits
 
     milliseconds = None
-    if settings.budget == "latency" and plan.sparsity > 0:
+    if settings.budget == "latency" and (plan.sparsity > 0 or any(plan.overrides.values())):
         from ..analysis.network_latency import NetworkLatency
 
         milliseconds = NetworkLatency(found, progress=progress)
@@ -250,6 +250,13 @@ def _notes(gates: "LearnedGates") -> list[str]:
         words.append(f"The gates closed {rule.saved(gates.removal):.1%} of the {unit}; layers found their own rates.")
     elif rule.idle:
         words.append("Nothing is to be removed: this is the dense model, trained on.")
+    if gates.removal and rule.milliseconds is not None:
+        times: Any = rule.milliseconds
+        latency = times.to_json(gates.dense_sheet.counts(gates.removal))
+        words.append(
+            f"Predicted latency in ONNX Runtime, one image: {latency['predicted_ms']:.3g} ms of "
+            f"{latency['dense_ms']:.3g} ms, from layers timed on this machine; Compare measures it."
+        )
     if rule.blocked:
         words.append(f"{len(rule.blocked)} groups have no gates and stayed whole.")
     return words

@@ -12,6 +12,7 @@ Epoch rows get: ``sparsity`` (share of the budget that is closed or gone), ``lay
 "removed"). While gates learn also ``gates`` (group → values of at most 64 of its units, always the same ones, evenly
 spaced over the group; fewer where there are many groups), ``open`` (the same units as a string of 1 and 0),
 ``threshold`` (τ that all groups share) and ``softness`` (u).
+With a budget of latency ``sparsity`` counts MACs until the removal; after it there is ``milliseconds``, predicted.
 The epoch of the removal has ``removal``: ``{"step", "units"}``.
 """
 
@@ -136,6 +137,8 @@ class LearnedGates(Hook):
             moment=self._moment(run),
             **self._row,
         )
+        if self._removed and self.rule.milliseconds is not None:
+            row["milliseconds"] = self.rule.milliseconds(counts)
         if not self._removed:
             row.update(self._values(), threshold=self._now.level, softness=self._softness)
 

@@ -101,7 +101,12 @@ class TestRate:
     def test_is_met_in_milliseconds(self, model, splits):
         result = prune(model, splits, plan_of(0.2, settings={"budget": "latency"}))
         assert result.history["unit"] == "ms"
-        assert 0.0 < result.history["epochs"][-1]["sparsity"] < 0.5
+        last = result.history["epochs"][-1]
+        assert 0.0 < last["sparsity"] < 0.5
+        assert last["milliseconds"] > 0.0
+        assert any("Predicted latency" in note for note in result.notes)
+        fixed = plan_of(0.0, settings={"budget": "latency"}, overrides={"wide": 0.5})
+        assert {group.name: group.units for group in comb(prune(model, splits, fixed).model).groups}["wide"] == 10
 
     def test_layers_find_their_own(self, result):
         kept = result.history["epochs"][-1]["keep"]
