@@ -18,6 +18,7 @@ __all__ = [
     "MUTED",
     "PALETTE",
     "SEQUENTIAL",
+    "SEQUENTIAL_DARK",
     "SYMBOLS",
     "WARNING",
     "draw",
@@ -38,6 +39,9 @@ ACCENT, WARNING, MUTED = PALETTE[0], PALETTE[1], PALETTE[6]
 
 SEQUENTIAL = [[0.0, "#EFF3E6"], [0.25, "#B6D6C0"], [0.5, "#5FAE9B"], [0.75, "#1F7276"], [1.0, "#123B4E"]]
 """Little → much, monotone in lightness, for heat-maps."""
+
+SEQUENTIAL_DARK = [[0.0, "#1B2420"], [0.25, "#1F4A4C"], [0.5, "#2F7F78"], [0.75, "#7CC0A0"], [1.0, "#EAF4DE"]]
+"""The same on dark paper: what there is much of stands out there, too."""
 
 DIVERGING = [[0.0, "#2E6FA7"], [0.5, "#EFEDE6"], [1.0, "#B5511C"]]
 """Below → above a middle."""

@@ -12,7 +12,9 @@ from core.store.records import Job, JobState
 from dashboard import backend
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.charts import draw
+from dashboard.components.cut_charts import left_figure
 from dashboard.components.format import duration, percent, signed, whole
+from dashboard.components.runs_cuts import draw_cuts
 from dashboard.components.seap_charts import draw_gates, gate_figures
 from dashboard.components.training_charts import layers_figure, loss_figure, score_figure
 from dashboard.components.training_data import (
@@ -63,6 +65,7 @@ def draw_training(job: Job) -> None:
         with right:
             draw(figures[1], key=f"run-loss-{job.id}", alt="Loss, its parts and the learning rate by epoch")
     draw_gates(_gate_figures(job.id, progress_mark(history), window), key=job.id)
+    draw_cuts(job, history, _left_figure(job.id, progress_mark(history), st.context.theme.type == "dark", window))
     if len(figures) > 2:
         names, epochs, _ = layer_matrix(history)
         with st.expander("Sparsity of every layer over time", icon=":material/layers:", key=f"run-layers-{job.id}"):
@@ -101,6 +104,12 @@ def _figures(job_id: str, _mark: tuple[Any, ...], dark: bool, window: tuple[int,
 def _gate_figures(job_id: str, _mark: tuple[Any, ...], window: tuple[int, int] | None) -> tuple[go.Figure, ...]:
     """Where the method has gates, they and what stays of every group; made once per epoch."""
     return gate_figures(history_of(job_id) or {}, window=window)
+
+
+@functools.lru_cache(maxsize=32)
+def _left_figure(job_id: str, _mark: tuple[Any, ...], dark: bool, window: tuple[int, int] | None) -> go.Figure | None:
+    """Where the method removes units while it trains, what is left of every group; made once per epoch."""
+    return left_figure(history_of(job_id) or {}, dark=dark, window=window)
 
 
 def _numbers_of(job: Job, history: Mapping[str, Any]) -> list[str]:

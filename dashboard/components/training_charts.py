@@ -10,7 +10,18 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboard.components.charts import ACCENT, DASHES, MUTED, PALETTE, SEQUENTIAL, SYMBOLS, WARNING, faded, figure
+from dashboard.components.charts import (
+    ACCENT,
+    DASHES,
+    MUTED,
+    PALETTE,
+    SEQUENTIAL,
+    SEQUENTIAL_DARK,
+    SYMBOLS,
+    WARNING,
+    faded,
+    figure,
+)
 from dashboard.components.format import escape, percent, short
 from dashboard.components.training_data import (
     History,
@@ -31,7 +42,6 @@ __all__ = ["layers_figure", "loss_figure", "panels", "score_figure", "shade_stag
 
 Window = tuple[int, int] | None
 
-_DARK_SCALE = [[0.0, "#1B2420"], [0.25, "#1F4A4C"], [0.5, "#2F7F78"], [0.75, "#7CC0A0"], [1.0, "#EAF4DE"]]
 _STAGE = "rgba(128,128,120,0.10)"
 _INK = "rgba(128,128,120,1)"
 _MARKED_EPOCHS = 40
@@ -211,7 +221,7 @@ def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.
             y=list(range(len(names))),
             zmin=0.0,
             zmax=1.0,
-            colorscale=_DARK_SCALE if dark else SEQUENTIAL,
+            colorscale=SEQUENTIAL_DARK if dark else SEQUENTIAL,
             customdata=[[escape(name)] * len(epochs) for name in names],
             hovertemplate="<b>%{customdata}</b><br>epoch %{x}: %{z:.1%} removed<extra></extra>",
             ygap=1,
