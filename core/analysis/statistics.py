@@ -102,7 +102,7 @@ def _bisect(reached: Callable[[float], bool], low: float, high: float) -> float:
     return high
 
 
-def _iou_parts(confusions_NKK: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def iou_parts(confusions_NKK: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """float64 ``[N, 2, K]``: intersection and union of every class in every image (rows are targets)."""
     confusions = np.asarray(confusions_NKK, np.float64)
     intersection = np.diagonal(confusions, axis1=1, axis2=2)
@@ -121,7 +121,7 @@ def _miou_of_sums(sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def mean_iou(confusion_KK: np.ndarray[Any, Any]) -> float:
     """mIoU of one confusion matrix (rows are targets): the mean over the classes that occur in either."""
-    return float(_miou_of_sums(_iou_parts(np.asarray(confusion_KK)[None])[0]))
+    return float(_miou_of_sums(iou_parts(np.asarray(confusion_KK)[None])[0]))
 
 
 def _resampled_miou(parts: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -129,7 +129,7 @@ def _resampled_miou(parts: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -
     return _miou_of_sums((counts @ parts.reshape(n, -1)).reshape(len(counts), 2, classes))
 
 
-def _resamples(n: int) -> Any:
+def resamples(n: int) -> Any:
     """How often each of n images is drawn, in blocks ``[r, n]``; the same for every caller."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     for _ in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
@@ -143,31 +143,31 @@ def bootstrap_miou(confusions_NKK: np.ndarray[Any, Any], *, confidence: float = 
 
     Images are the units, since pixels of one image are not independent. (0, 1) for fewer than two images.
     """
-    parts = _iou_parts(confusions_NKK)
+    parts = iou_parts(confusions_NKK)
     if len(parts) < 2:
         return 0.0, 1.0
-    values = np.concatenate([_resampled_miou(parts, counts) for counts in _resamples(len(parts))])
-    return _percentiles(values, confidence)
+    values = np.concatenate([_resampled_miou(parts, counts) for counts in resamples(len(parts))])
+    return percentiles(values, confidence)
 
 
 def paired_bootstrap_miou(
     first_NKK: np.ndarray[Any, Any], second_NKK: np.ndarray[Any, Any], *, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """(low, high, p) of the difference second − first in mIoU: both models see the same resampled images."""
-    first, second = _iou_parts(first_NKK), _iou_parts(second_NKK)
+    first, second = iou_parts(first_NKK), iou_parts(second_NKK)
     if first.shape != second.shape:
         raise MeasurementError("A paired comparison needs the same images and classes in both evaluations.")
     if len(first) < 2:
         return -1.0, 1.0, 1.0
     differences = np.concatenate(
-        [_resampled_miou(second, counts) - _resampled_miou(first, counts) for counts in _resamples(len(first))]
+        [_resampled_miou(second, counts) - _resampled_miou(first, counts) for counts in resamples(len(first))]
     )
-    low, high = _percentiles(differences, confidence)
+    low, high = percentiles(differences, confidence)
     tail = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
     return low, high, float(min(1.0, 2.0 * (tail + 1) / (len(differences) + 1)))
 
 
-def _percentiles(values: np.ndarray[Any, Any], confidence: float) -> tuple[float, float]:
+def percentiles(values: np.ndarray[Any, Any], confidence: float) -> tuple[float, float]:
     tail = (1.0 - confidence) / 2.0
     low, high = np.nanquantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
@@ -201,7 +201,7 @@ def compare_paired(dense: "Evaluation", variant: "Evaluation") -> PairedComparis
     Raises:
         MeasurementError: when they were not taken on the same images with the same metric.
     """
-    _check_paired(dense, variant)
+    check_paired(dense, variant)
     difference = variant.score - dense.score
     if dense.correct is not None and variant.correct is not None:
         lost = int(np.count_nonzero(dense.correct & ~variant.correct))
@@ -238,14 +238,14 @@ def changed_images(dense: "Evaluation", variant: "Evaluation") -> tuple[np.ndarr
     Raises:
         MeasurementError: when the evaluations are not of the same images.
     """
-    _check_paired(dense, variant)
+    check_paired(dense, variant)
     change = variant.agreement.astype(np.float64) - dense.agreement
     size = np.abs(change) if dense.correct is None else np.abs(np.nan_to_num(variant.losses - dense.losses, posinf=1e9))
     order = np.argsort(-size, kind="stable")
     return dense.indices[order[change[order] < 0]], dense.indices[order[change[order] > 0]]
 
 
-def _check_paired(dense: "Evaluation", variant: "Evaluation") -> None:
+def check_paired(dense: "Evaluation", variant: "Evaluation") -> None:
     same = (
         dense.metric == variant.metric
         and dense.split == variant.split
