@@ -38,7 +38,6 @@ __all__ = ["PHASES", "PRESETS", "SEAP", "SEAPSettings"]
 PHASES = (0.05, 0.55, 0.65)
 """Where the ramp begins, where it ends, and when closed units are removed: fractions of all steps [D]."""
 
-GATE_LEARNING_RATE = 1e-2
 RECALIBRATION_BATCHES = 100
 
 _Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
@@ -74,6 +73,13 @@ class SEAPSettings(Settings):
     min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
     kinds: tuple[_Kind, ...] = Field(
         default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
+    )
+    gate_learning_rate: float = Field(
+        default=1e-2,
+        gt=0.0,
+        le=1.0,
+        title="Learning rate of the gates",
+        description="Of Adam. In runs of few steps a smaller one, such as 0.001, makes gates change places less often.",
     )
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(alpha=0.7), title="Distillation")
@@ -170,7 +176,13 @@ class SEAP(Method):
         settings = SEAPSettings.parse(plan.method_settings)
         found = comb(model)
         rule = _rule(found, settings, plan, progress=progress)
-        gates = LearnedGates(found, rule, epochs=settings.train.epochs, learning_rate=GATE_LEARNING_RATE, phases=PHASES)
+        gates = LearnedGates(
+            found,
+            rule,
+            epochs=settings.train.epochs,
+            learning_rate=settings.gate_learning_rate,
+            phases=PHASES,
+        )
         with Run(
             model,
             splits,

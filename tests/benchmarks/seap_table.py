@@ -104,11 +104,8 @@ def plans(rate: float, macs: float | None, teacher: str, seed: int, given: argpa
     epochs = given.epochs
     common = {"training": _training(given), "distillation": TEACHERS[teacher]}
     if macs is None:
-        return {
-            "SEAP": Plan(
-                method="seap", sparsity=rate, seed=seed, method_settings=common | {"train": _stage(given, epochs)}
-            )
-        }
+        own = common | {"train": _stage(given, epochs), "gate_learning_rate": given.gate_rate}
+        return {"SEAP": Plan(method="seap", sparsity=rate, seed=seed, method_settings=own)}
     one_shot = common | {"budget": "macs", "round_to": 1, "tune": _stage(given, epochs)}
     first = max(1, epochs // 2)
     cpd = common | {
@@ -248,11 +245,11 @@ def summary(table: Table) -> None:
             alike = [
                 float(row["parameters_removed"])
                 for row in table.rows
-                if row["model"] == name and row["method"] == method and str(row["differs"]) == "False"
+                if (row["model"], row["method"]) == (name, method)
+                and (str(row["differs"]) == "False" or float(row["difference"]) > 0)
             ]
-            print(
-                f"{name:9} {method:17} parameters removed without a difference to dense: {max(alike, default=0.0):.1%}"
-            )
+            if alike:
+                print(f"{name:9} {method:17} no worse than dense with {max(alike):.1%} of the parameters removed")
 
 
 class Quiet(Say):
@@ -276,6 +273,7 @@ def main() -> None:
     options.add_argument("--jpeg", type=int, default=0, help="more training images, from cifar10-jpeg")
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--learning-rate", type=float, default=0.01)
+    options.add_argument("--gate-rate", type=float, default=1e-2, help="learning rate of SEAP's gates")
     options.add_argument("--cpd-interval", type=int, default=10, help="steps between two removals")
     options.add_argument("--vgg-width", type=float, default=0.5, help="channels of VGG-16, as a part of the original's")
     options.add_argument("--vgg-epochs", type=int, default=60)
