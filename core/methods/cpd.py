@@ -50,7 +50,10 @@ class CPDSettings(Settings):
         description="What the plan's sparsity is a fraction of; latency is predicted from layers timed here.",
     )
     criterion: Literal[("plan", *GROUP_CRITERIA)] = Field(  # type: ignore[valid-type]
-        default="fisher", title="Importance", description="“plan”: the plan's criterion, where groups know it."
+        default="gate_fisher",
+        title="Importance",
+        description="“gate_fisher”: one gate per unit, image by image [D]; “fisher”: per parameter and batch, as in "
+        "the authors' code [C]; “plan”: the plan's criterion, where groups know it.",
     )
     cost: Literal["budget", "none", "macs", "parameters", "latency"] = Field(
         default="budget",

@@ -10,7 +10,7 @@ from ..progress import SILENT, Progress
 from ..pruning.criteria.base import CalibrationContext
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.groups.budget import Limits, Removal
-from ..pruning.groups.choosing import Milliseconds, choose_units, per_cost, resolved
+from ..pruning.groups.choosing import Milliseconds, choose_units, resolved, savings
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
@@ -44,7 +44,9 @@ class OneShotStructuredSettings(Settings):
         default="plan", title="Allocation over groups", description="“plan”: the plan's, where groups know it."
     )
     per_cost: Literal["none", "parameters", "macs", "latency"] = Field(
-        default="none", title="Score per saved", description="Divide scores by what one unit of the group saves."
+        default="none",
+        title="Score per saved",
+        description="Divide scores by what one unit saves, where groups are compared.",
     )
     round_to: int = Field(
         default=1,
@@ -211,8 +213,9 @@ def planned_removal(
             budget="macs" if settings.budget == "latency" else settings.budget,
             per_cost="macs" if settings.per_cost == "latency" else settings.per_cost,
         )
+    saving: dict[str, float] = {}
     if settings.per_cost != "none":
-        scores = per_cost(sheet, scores, settings.per_cost, round_to=settings.round_to, milliseconds=milliseconds)
+        saving = savings(sheet, settings.per_cost, round_to=settings.round_to, milliseconds=milliseconds)
     removal = choose_units(
         sheet,
         scores,
@@ -225,6 +228,7 @@ def planned_removal(
         protected=plan.protected,
         kinds=settings.kinds,
         milliseconds=milliseconds,
+        saving=saving,
     )
     return removal, note
 

@@ -5,7 +5,7 @@ trained is what is exported. Every removal is verified (``core.comb.verify``).
 
 Epoch rows get: ``sparsity`` (share of the budget saved), ``layers`` (share of each layer's weights that is gone),
 ``groups`` (units left of every group), ``parameters``, ``macs``, and ``cuts``: what went in this epoch, as
-``{"step", "group", "units", "left", "score"}`` with the mean score of the units and what it was divided by, ``saved``.
+``{"step", "group", "units", "left", "score"}`` with the mean score of the units.
 """
 
 import math
@@ -28,9 +28,9 @@ from ..models.traced import TracedModel
 from ..progress import SILENT, Progress
 from ..pruning.criteria import CalibrationContext
 from ..pruning.groups import GROUP_CRITERIA
-from ..pruning.groups.base import Scores, score_groups
+from ..pruning.groups.base import Scores, Watch, score_groups
 from ..pruning.groups.budget import Limits
-from ..pruning.groups.choosing import Budget, choose_units, per_cost, resolved
+from ..pruning.groups.choosing import Budget, choose_units, resolved, savings
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES
 from .hooks import Hook
@@ -97,6 +97,7 @@ class GradualRemoval(Hook):
         self._batches = 0
         self._cuts: list[dict[str, Any]] = []
         self._found: Comb
+        self._watch: Watch | None = None
 
     @property
     def removal(self) -> dict[str, list[int]]:
@@ -112,7 +113,12 @@ class GradualRemoval(Hook):
     # -- what the loop calls ----------------------------------------------------------------------------------------
 
     def begin(self, run: "Run") -> None:
+        self._look(run)
+
+    def _look(self, run: "Run") -> None:
+        """Find the groups of the model as it is now, and watch it where the criterion wants to."""
         self._found = comb(run.model)
+        self._watch = GROUP_CRITERIA[self.target.criterion].watch(self._found) if self.interval else None
 
     def epoch_start(self, run: "Run") -> None:
         self._cuts = []
@@ -123,15 +129,20 @@ class GradualRemoval(Hook):
     def after_backward(self, run: "Run") -> None:
         if self.interval == 0 or not GROUP_CRITERIA[self.target.criterion].accumulates or self._finished(run):
             return
+        for name, values in self._added(run).items():
+            self._scores[name] = self._scores[name] + values if name in self._scores else values
+        self._batches += 1
+
+    def _added(self, run: "Run") -> Scores:
+        """What this step adds to the scores."""
+        if self._watch is not None:
+            return self._watch.take()
         changes = {
             self._found.reader.canonical(name): (parameter * parameter.grad).detach()
             for name, parameter in run.model.graph_module.named_parameters()
             if parameter.grad is not None
         }
-        criterion = GROUP_CRITERIA[self.target.criterion]
-        for name, values in criterion.increment(self._found, run.settings.batch_size, changes).items():
-            self._scores[name] = self._scores[name] + values if name in self._scores else values
-        self._batches += 1
+        return GROUP_CRITERIA[self.target.criterion].increment(self._found, run.settings.batch_size, changes)
 
     def after_step(self, run: "Run") -> None:
         if self.interval == 0 or run.stage_step % self._every(run) or self._finished(run):
@@ -142,6 +153,10 @@ class GradualRemoval(Hook):
         else:
             scores = score_groups(self.target.criterion, self._found, CalibrationContext(seed=self.plan.seed))
         self._remove(run, done, scores)
+
+    def end(self, run: "Run") -> None:
+        if self._watch is not None:
+            self._watch.close()
 
     def epoch_end(self, run: "Run", row: dict[str, Any]) -> None:
         counts = self.dense_sheet.counts(self.removal)
@@ -197,8 +212,9 @@ class GradualRemoval(Hook):
         sheet = summarise(self._found)
         now, dense = self._left(sheet.dense), self._whole
         of = sum(group.units for group in sheet.groups) if target.budget == "channels" else now
+        saving: dict[str, float] = {}
         if target.cost is not None:
-            scores = per_cost(sheet, scores, target.cost, round_to=target.limits.round_to, milliseconds=self.times)
+            saving = savings(sheet, target.cost, round_to=target.limits.round_to, milliseconds=self.times)
         names = {group.name for group in sheet.groups}
         sizes = {group.name: group.units for group in self.dense_sheet.groups}
         ratios = {
@@ -223,6 +239,7 @@ class GradualRemoval(Hook):
                 for name, size in sizes.items()
                 if name not in self.ratios
             },
+            saving=saving,
         )
         removal = {name: units for name, units in removal.items() if units}
         if not removal:
@@ -239,11 +256,13 @@ class GradualRemoval(Hook):
                 }
             )
         found = self._found
+        if self._watch is not None:
+            self._watch.close()
         run.remove_units(found, removal)
         proof = verify(found, removal, run.model, _images(run))
         if not proof.passed:  # never go on with a wrong network
             raise TrainingError(f"{proof.sentence} The run was stopped at step {run.step}; please report this model.")
-        self._found = comb(run.model)
+        self._look(run)
         self._scores, self._batches = {}, 0
         self.saved = 1.0 - self._left(sheet.counts(removal)) / dense
 

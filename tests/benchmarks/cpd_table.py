@@ -51,6 +51,10 @@ def rows(given: argparse.Namespace) -> Iterator[tuple[str, float, int, str, Plan
     control = {"training": training, "tune": tune, "round_to": given.round_to}
     methods: dict[str, dict[str, Any] | None] = {
         "CPD": {"method": "cpd", "method_settings": cpd},
+        "CPD, its authors' Fisher": {
+            "method": "cpd",
+            "method_settings": {**cpd, "criterion": "fisher", "cost": "none"},
+        },
         "CPD, no distillation": {"method": "cpd", "method_settings": {**cpd, "distillation": {"form": "off"}}},
         "L2 at once": {"method": "one_shot_structured_fine_tune", "allocation": "global", "method_settings": control},
         "random at once": {
@@ -65,6 +69,8 @@ def rows(given: argparse.Namespace) -> Iterator[tuple[str, float, int, str, Plan
         for share in given.shares:
             for seed in range(given.seeds):
                 for title, fields in methods.items():
+                    if given.methods and title not in given.methods:
+                        continue
                     yield name, share, seed, title, Plan(sparsity=share, seed=seed, **fields) if fields else None
 
 
@@ -142,6 +148,7 @@ def main() -> None:
     options.add_argument("--csv", type=Path, default=Path("cpd_table.csv"))
     options.add_argument("--models", nargs="+", default=["resnet20", "resnet56"], choices=list(CHECKPOINTS))
     options.add_argument("--shares", type=float, nargs="+", default=[0.53, 0.6])
+    options.add_argument("--methods", nargs="+", default=[], help="rows to compute; all when not given")
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--round-to", type=int, default=4)

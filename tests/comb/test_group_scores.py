@@ -19,7 +19,7 @@ from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.groups.allocation import GroupScores
 from core.pruning.groups.base import score_groups
 from core.pruning.groups.budget import Candidate, Limits, allowed, choose
-from core.pruning.groups.choosing import choose_units, per_cost
+from core.pruning.groups.choosing import choose_units, savings
 from core.pruning.groups.lamp import lamp
 
 from ..pruning.data import random_splits
@@ -179,12 +179,43 @@ def test_where_groups_meet_a_dimension_is_never_emptied() -> None:
         assert not Survivors(found, removal).emptied()
 
 
-def test_scores_per_cost_prefer_expensive_units() -> None:
-    found, context, sheet = _known("resnet20")
-    scores = score_groups("magnitude", found, context)
-    by_macs = per_cost(sheet, scores, "macs")
-    ratio = {group.name: (scores[group.name] / by_macs[group.name]).mean() for group in found.groups}
-    assert ratio["layer1.0.conv1"] > ratio["layer3.2.conv1"]  # early layers work on more pixels
+def test_the_gate_of_a_unit_is_what_a_real_gate_would_see() -> None:
+    """The sum of squared derivatives, image by image, of a factor on everything that reads a unit."""
+    from core.pruning.groups.gate_fisher import GateFisher
+
+    model = traced(CifarResNet(20), 16).eval()
+    found = comb(model)
+    layer = model.graph_module.get_submodule("layer1.0.conv2")  # the only reader of the group
+    context = CalibrationContext(splits=random_splits(model), images=8, batch_size=4)
+    scores = GateFisher.score(found, context)["layer1.0.conv1"]
+    assert not layer._forward_pre_hooks
+    assert all(parameter.grad is None for parameter in model.graph_module.parameters())
+    draw = torch.Generator().manual_seed(context.seed)
+    batches = context.splits.train.batches(4, shuffle=True, generator=draw, limit=8)
+    expected = np.zeros(16)
+    for x, y in batches:
+        for image, target in zip(x.split(1), y.split(1), strict=True):
+            gate = torch.ones(1, 16, 1, 1, requires_grad=True)
+            handle = layer.register_forward_pre_hook(lambda _, args, gate=gate: (args[0] * gate,))
+            loss = torch.nn.functional.cross_entropy(model.predict(image), target.long())
+            expected += torch.autograd.grad(loss, gate)[0].flatten().double().square().numpy()
+            handle.remove()
+    np.testing.assert_allclose(scores, expected, rtol=1e-3)
+
+
+def test_per_saved_cost_expensive_units_go_first() -> None:
+    _, _, sheet = _known("resnet20")
+    saving = savings(sheet, "macs")
+    assert saving["layer1.0.conv1"] > saving["layer3.2.conv1"]  # early layers work on more pixels
+    scores = {group.name: np.linspace(1.0, 2.0, group.units) for group in sheet.groups}
+    common = {
+        "criterion": "magnitude", "allocation": "global", "budget": "macs", "limits": Limits(), "overrides": {},
+        "protected": (), "kinds": ("channels",),
+    }  # fmt: skip
+    plain = choose_units(sheet, scores, 0.3, **common)
+    per_mac = choose_units(sheet, scores, 0.3, **common, saving=saving)
+    assert len(per_mac.get("layer1.0.conv1", ())) != len(plain.get("layer1.0.conv1", ()))
+    assert sum(map(len, per_mac.values())) < sum(map(len, plain.values()))  # fewer units save as much
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,23 @@ __all__ = ["GROUP_ALLOCATIONS", "GroupAllocation", "GroupScores"]
 
 @dataclass(frozen=True, eq=False)
 class GroupScores:
-    """A group as an allocation sees it. ``signature`` is equal for groups of the same make."""
+    """A group as an allocation sees it.
+
+    ``signature`` is equal for groups of the same make; ``saving`` is what removing one unit saves, where importance is
+    to be seen per saved cost.
+    """
 
     name: str
     signature: Hashable
     scores: np.ndarray
     comparable: bool = False
+    saving: float = 1.0
 
     @property
     def levelled(self) -> np.ndarray:
-        """Scores that can be compared with those of other groups."""
-        return self.scores if self.comparable else self.scores / (self.scores.mean() or 1.0)
+        """Scores that can be compared with those of other groups, per saved cost."""
+        scores = self.scores if self.comparable else self.scores / (self.scores.mean() or 1.0)
+        return scores / self.saving
 
 
 class GroupAllocation(ABC):
@@ -99,4 +105,4 @@ class LampOrder(GroupAllocation):
 
     @classmethod
     def order(cls, groups: Sequence[GroupScores]) -> dict[str, np.ndarray]:
-        return {group.name: lamp(group.scores) for group in groups}
+        return {group.name: lamp(group.scores) / group.saving for group in groups}

@@ -15,10 +15,31 @@ if TYPE_CHECKING:
 
     from ...comb.groups import Comb, Group, Member
 
-__all__ = ["GROUP_CRITERIA", "GroupCriterion", "Scores", "member_mean", "per_unit", "score_groups", "weight_members"]
+__all__ = [
+    "GROUP_CRITERIA",
+    "GroupCriterion",
+    "Scores",
+    "Watch",
+    "member_mean",
+    "per_unit",
+    "score_groups",
+    "weight_members",
+]
 
 Scores = dict[str, np.ndarray]
 """Group name → ``float64 [units]``, at least 0; larger is more important."""
+
+
+class Watch(ABC):
+    """Collects from a model that runs forward and backward, until it is closed."""
+
+    @abstractmethod
+    def take(self) -> Scores:
+        """What the last batch adds to the scores."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the model alone again. To be called before the model is copied."""
 
 
 class GroupCriterion(ABC):
@@ -33,7 +54,7 @@ class GroupCriterion(ABC):
     needs_data: ClassVar[bool] = False
     comparable: ClassVar[bool] = False
     accumulates: ClassVar[bool] = False
-    """Whether ``increment`` exists: scores add up over batches, also while a model trains."""
+    """Whether scores add up over batches, also while a model trains: by ``watch``, or else by ``increment``."""
 
     @classmethod
     @abstractmethod
@@ -42,7 +63,7 @@ class GroupCriterion(ABC):
 
     @classmethod
     def increment(cls, found: "Comb", images: int, changes: "Mapping[str, Tensor]") -> Scores:
-        """What one batch adds to the scores, for criteria with ``accumulates``.
+        """What one batch adds to the scores, for criteria with ``accumulates`` and without a ``watch``.
 
         Args:
             found: the groups.
@@ -50,6 +71,11 @@ class GroupCriterion(ABC):
             changes: ``w · ∂L/∂w`` of every parameter that has a gradient, by canonical name.
         """
         raise NotImplementedError
+
+    @classmethod
+    def watch(cls, found: "Comb") -> "Watch | None":
+        """For criteria that look at activations: something that collects while the combed model itself trains."""
+        return None
 
 
 GROUP_CRITERIA: Registry[type[GroupCriterion]] = Registry("group criterion")

@@ -14,7 +14,7 @@ from .allocation import GROUP_ALLOCATIONS, GroupScores
 from .base import GROUP_CRITERIA, Scores
 from .budget import Candidate, Limits, Removal, allowed, choose
 
-__all__ = ["Budget", "Milliseconds", "choose_units", "groups_of_layers", "per_cost", "resolved"]
+__all__ = ["Budget", "Milliseconds", "choose_units", "groups_of_layers", "resolved", "savings"]
 
 Budget = Literal["parameters", "macs", "channels", "latency"]
 Milliseconds = Callable[[Counts], float]
@@ -66,25 +66,22 @@ def groups_of_layers(sheet: GroupSheet, name: str) -> tuple[SheetGroup, ...]:
     return sheet.groups_of(name)
 
 
-def per_cost(
+def savings(
     sheet: GroupSheet,
-    scores: Scores,
     unit: Literal["parameters", "macs", "latency"],
     *,
     round_to: int = 1,
     milliseconds: Milliseconds | None = None,
-) -> Scores:
-    """Scores divided by what removing one unit of the group saves in the dense model.
+) -> dict[str, float]:
+    """What removing one unit of each group saves in the dense model: parameters, MACs or milliseconds.
 
     Milliseconds are not proportional to channels, so they are what a removal of one step of ``round_to`` saves, per
     unit; where that saves nothing, a thousandth of the network's time stands for it.
     """
     if unit == "latency":
         assert milliseconds is not None
-        savings = {group.name: _saved_ms(sheet, group, round_to, milliseconds) for group in sheet.groups}
-    else:
-        savings = {g.name: float(max(1, g.unit_macs if unit == "macs" else g.unit_parameters)) for g in sheet.groups}
-    return {name: scores[name] / saving for name, saving in savings.items()}
+        return {group.name: _saved_ms(sheet, group, round_to, milliseconds) for group in sheet.groups}
+    return {g.name: float(max(1, g.unit_macs if unit == "macs" else g.unit_parameters)) for g in sheet.groups}
 
 
 def _saved_ms(sheet: GroupSheet, group: SheetGroup, round_to: int, milliseconds: Milliseconds) -> float:
@@ -109,11 +106,13 @@ def choose_units(
     kinds: Sequence[str],
     milliseconds: Milliseconds | None = None,
     least: Mapping[str, int] = MappingProxyType({}),
+    saving: Mapping[str, float] = MappingProxyType({}),
 ) -> Removal:
     """The units that go: least important first, until ``target`` of the budget's unit is saved.
 
     ``milliseconds`` is what a budget of latency is counted with; ``least``, how many units of a
-    group must stay, beside ``limits``.
+    group must stay, beside ``limits``; ``saving`` (see ``savings``), what scores are divided by where the allocation
+    compares groups.
 
     Raises:
         PlanError: for an unknown allocation, names that do not fit the model, or a target out of reach.
@@ -127,7 +126,11 @@ def choose_units(
     order = GROUP_ALLOCATIONS[allocation].order(
         [
             GroupScores(
-                group.name, (group.kind, group.members), scores[group.name], GROUP_CRITERIA[criterion].comparable
+                group.name,
+                (group.kind, group.members),
+                scores[group.name],
+                comparable=GROUP_CRITERIA[criterion].comparable,
+                saving=saving.get(group.name, 1.0),
             )
             for group in open_groups
         ]
