@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.components.charts import PALETTE, figure
+from dashboard.components.charts import MUTED, PALETTE, figure
 from dashboard.components.compare_data import pareto
-from dashboard.components.format import escape, short
+from dashboard.components.format import NOTHING, escape, short, signed
 
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
 
 _ROW_PX = 22
+_INTERVAL = "rgba(128,128,120,0.95)"
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,37 @@ def scatter_figure(
     return fig
 
 
-def class_change_figure(change: pd.DataFrame, *, variant: str) -> go.Figure:
-    """Bars of the change per class in points: left of zero is worse than dense."""
+def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "accuracy") -> go.Figure:
+    """Bars of the change per class in points, in the order of the frame: left of zero is worse than dense.
+
+    With the columns ``low (points)`` and ``high (points)`` the bars have intervals, and those whose interval contains
+    zero are grey: no difference shown.
+    """
     rows = list(range(len(change)))
     delta = change["change (points)"]
+    paired = "low (points)" in change
+    low, high = (change[f"{end} (points)"] if paired else delta for end in ("low", "high"))
+    known = ~(low.isna() | high.isna())
+    shown = (low > 0) | (high < 0) if paired else delta.notna()
+    colours = [
+        MUTED if not sure else PALETTE[1] if value < 0 else PALETTE[0] for value, sure in zip(delta, shown, strict=True)
+    ]
+    spread = [
+        f"95 % interval {signed(round(a, 1))} to {signed(round(b, 1))}" if paired and fine else ""
+        for a, b, fine in zip(low, high, known, strict=True)
+    ]
+    texts = zip(map(escape, change["class"]), 100 * change["dense"], 100 * change["variant"], spread, strict=True)
     fig = figure(height=max(180, _ROW_PX * len(rows) + 80))
     fig.add_trace(
         go.Bar(
             x=delta,
             y=rows,
             orientation="h",
-            marker={"color": [PALETTE[1] if value < 0 else PALETTE[0] for value in delta], "line": {"width": 0}},
-            customdata=list(
-                zip(map(escape, change["class"]), 100 * change["dense"], 100 * change["variant"], strict=True)
-            ),
-            hovertemplate="<b>%{customdata[0]}</b><br>dense %{customdata[1]:.1f} % → "
-            f"{escape(variant)} %{{customdata[2]:.1f}} %<br>%{{x:+.1f}} points<extra></extra>",
+            marker={"color": colours, "line": {"width": 0}},
+            error_x=_bars((high - delta).fillna(0).tolist(), (delta - low).fillna(0).tolist(), _INTERVAL),
+            customdata=list(texts),
+            hovertemplate=f"<b>%{{customdata[0]}}</b><br>{escape(metric)} dense %{{customdata[1]:.1f}} % → "
+            f"{escape(variant)} %{{customdata[2]:.1f}} %<br>%{{x:+.1f}} points<br>%{{customdata[3]}}<extra></extra>",
             showlegend=False,
         )
     )
@@ -108,7 +124,10 @@ def class_change_figure(change: pd.DataFrame, *, variant: str) -> go.Figure:
     fig.update_yaxes(
         tickmode="array",
         tickvals=rows,
-        ticktext=[short(str(name), 22) for name in change["class"]],
+        ticktext=[
+            f"{short(str(name), 22)} · {_per_cent(before)} → {_per_cent(after)}"
+            for name, before, after in zip(change["class"], change["dense"], change["variant"], strict=True)
+        ],
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,
         automargin=True,
@@ -116,6 +135,10 @@ def class_change_figure(change: pd.DataFrame, *, variant: str) -> go.Figure:
     fig.update_xaxes(title="change against dense, points", side="top", zeroline=False)
     fig.update_layout(bargap=0.3, dragmode=False, margin={"l": 8, "r": 12, "t": 52, "b": 8})
     return fig
+
+
+def _per_cent(fraction: float) -> str:
+    return NOTHING if pd.isna(fraction) else f"{100 * fraction:.0f}"
 
 
 def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:

@@ -15,6 +15,7 @@ __all__ = ["left_figure"]
 _ROW_PX = 20
 _NUMBERED = 16
 _WIDE_AXIS = 40
+_ABOVE = {"yref": "paper", "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
 
 
 def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, int] | None = None) -> go.Figure | None:
@@ -39,7 +40,7 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
         for name, row in zip(names, matrix, strict=True)
     ]
     end = last if window or last <= _WIDE_AXIS else max(20, round(1.25 * max(epochs)))
-    borders = [span.first - 0.5 for span in stage_spans(history)[1:] if first < span.first <= end]
+    later = [span for span in stage_spans(history)[1:] if first < span.first <= end]
     return figure(
         x_title="epoch (0: before training)" if first == 0 else "epoch",
         height=max(190, _ROW_PX * len(names) + 92),
@@ -82,9 +83,17 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
             "shapes": [
                 {"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1}
                 | {"line": {"color": MUTED, "width": 1.5, "dash": "dot"}}
-                for x in borders
+                for x in (span.first - 0.5 for span in later)
             ],
-            "margin": {"l": 8, "r": 12, "t": 28, "b": 8},
+            "annotations": [
+                {"text": "<b>Units left of every group</b>", "xref": "paper", "x": 0, "font": {"size": 12}} | _ABOVE,
+                *[
+                    {"text": escape(short(span.name, 26)), "xref": "x", "x": span.first - 0.5}
+                    | {"font": {"size": 11, "color": MUTED}, **_ABOVE}
+                    for span in later
+                ],
+            ],
+            "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
         },
     )
 

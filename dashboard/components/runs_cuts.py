@@ -44,8 +44,8 @@ def draw_cuts(job: Job, history: Mapping[str, Any], shown: go.Figure | None) -> 
         reason = reason_words(job.payload.get("plan") or {})
         st.caption(
             escape(
-                f"{reason} In the last column 1× is the cheapest cut of its removal; dearer ones went with it because "
-                "the budget asked for more than the cheapest group could give.",
+                f"{reason} In the last column 1× marks the least important units of a removal; more important ones "
+                "went with them where they save more, or where the budget asked for more than one group could give.",
                 markdown=True,
             )
         )

@@ -27,6 +27,7 @@ KIND_WORDS = {
     "prune": "Prune",
     "measure": "Latency",
     "export": "ONNX export",
+    "gallery": "Images",
 }
 
 # state → (word, badge colour of Streamlit)
@@ -48,6 +49,7 @@ _RESULT_PAGES = {
     "prune": ("compare", "Compare it"),
     "measure": ("compare", "See the latencies"),
     "export": ("compare", "Download the file"),
+    "gallery": ("compare", "See the images"),
 }
 
 

@@ -179,7 +179,7 @@ def race_rows(
 
 
 def _label(job: Job) -> str:
-    title = str(job.payload.get("name") or job.title)
+    title = str(job.payload.get("name") or _plan(job).get("name") or job.title)
     return short(title, 44)
 
 

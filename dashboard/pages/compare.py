@@ -12,9 +12,11 @@ from dashboard import backend, state
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.compare_channels import draw_channels, proof_of
-from dashboard.components.compare_charts import class_change_figure, layers_figure
-from dashboard.components.compare_data import Row, per_class_change, rows_of, table
+from dashboard.components.compare_charts import layers_figure
+from dashboard.components.compare_classes import draw_classes
+from dashboard.components.compare_data import Row, rows_of, table
 from dashboard.components.compare_export import draw_export
+from dashboard.components.compare_gallery import draw_gallery
 from dashboard.components.compare_latency import draw_latency
 from dashboard.components.compare_manage import draw_manage
 from dashboard.components.compare_paired import sentences
@@ -119,9 +121,11 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
         if row.dense:
             st.caption("This is the model as it was opened. Choose a variant to see what changed.")
         else:
-            classes, layers = st.tabs(["Change per class", "What went where"])
+            classes, images, layers = st.tabs(["Change per class", "Images that changed", "What went where"])
             with classes:
-                _classes(dense, row, model)
+                draw_classes(dense, row, model)
+            with images:
+                draw_gallery(row.variant, session, measurements[chosen])
             with layers:
                 if draw_channels(row.variant.layers, model.description, key="compare-channels"):
                     st.markdown("**Share of the weights that went**")
@@ -151,21 +155,6 @@ def _notes(row: Row) -> list[str]:
     with contextlib.suppress(StoreError):  # the history may have been cleared
         return list((backend.store().get_job(row.variant.job_id).result or {}).get("notes") or [])
     return []
-
-
-def _classes(dense: Row | None, row: Row, model: Model) -> None:
-    change = per_class_change(dense, row, model.description.get("class_names") or ()) if dense else None
-    if change is None or change.empty:
-        st.caption("The scores per class were not measured for both models.")
-        return
-    picture = class_change_figure(change, variant=row.variant.name)
-    tall = picture.layout.height > _TALL_PX
-    worst = change.loc[change["change (points)"].idxmin(), "class"] if change["change (points)"].notna().any() else "–"
-    with st.container(height=_TALL_PX if tall else "content", border=False, key="compare-classes-box"):
-        draw(picture, key="compare-classes", alt=f"Change of every class against dense; most lost: {worst}")
-    st.caption(
-        "Measured on the test split. One class rests on few examples: small changes are noise more often than not."
-    )
 
 
 def _layers(others: Sequence[Row], row: Row) -> None:

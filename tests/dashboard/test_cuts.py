@@ -69,7 +69,7 @@ def test_milliseconds_before_are_known_where_they_are_the_budget():
     [
         (
             {"method": "cpd"},
-            "Every 10 steps the units went that cost the least importance per saved MAC (Fisher (CPD))",
+            "Every 10 steps the units went that cost the least importance per saved MAC (",
         ),
         ({"method": "cpd", "method_settings": {"interval": 1, "cost": "none", "criterion": "bn_scale"}}, "After every"),
         ({"method": "one_shot_structured_fine_tune", "criterion": "random"}, "before the first step"),

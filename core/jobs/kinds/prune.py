@@ -24,8 +24,9 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     """Prune as the plan says, evaluate on select and test, weigh the files.
 
     Payload: ``plan`` (Plan as JSON), ``name`` (optional label), ``race`` (optional: runs that are compared with each
-    other carry the same word). Result: ``variant_id``, ``notes``, and for methods that train ``training``, see
-    ``training_summary``. The masks are the zeros of the stored weights.
+    other carry the same word). Result: ``variant_id``, ``notes``, for methods that train ``training``, see
+    ``training_summary``, and for a removal at once that timed layers ``latency``, see ``NetworkLatency.to_json``. The
+    masks are the zeros of the stored weights.
 
     A training publishes its history as the partial result, which stays when the job has ended, however it ended; and it
     writes a checkpoint per epoch, from which the same job goes on when it is resumed.
@@ -74,6 +75,8 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     if context.job_id is not None:
         workspace.checkpoints.remove(context.job_id)
     made: dict[str, Any] = {"variant_id": variant.id, "notes": list(result.notes)}
+    if result.history.get("latency"):
+        made["latency"] = result.history["latency"]
     return {**made, "training": _summary(result.history)} if trains else made
 
 
