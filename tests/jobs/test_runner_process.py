@@ -156,7 +156,8 @@ def test_a_second_server_on_the_same_folder_is_refused(runner: Runner) -> None:
 
 
 SERVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background ignores it
 from core.jobs import Runner
 from core.store import Workspace
 runner = Runner(Workspace.open(sys.argv[1]), import_torch=False).start()
