@@ -59,7 +59,8 @@ def prune(
     with open_workspace(workspace, device=device, models=models) as opened:
         place = opened.store.get_session(session) if session else session_for(opened, target, json=json)
         payload = {"plan": body.to_json(), "name": name}
-        result = run_job(opened, "prune", payload, session=place, title="Pruning", resume=resume)
+        title = f"Prune: {name or body.name or body.method}"
+        result = run_job(opened, "prune", payload, session=place, title=title, resume=resume)
         _print_variant(opened, opened.store.get_variant(result["variant_id"]), json)
 
 

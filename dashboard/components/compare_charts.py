@@ -1,5 +1,6 @@
 """The pictures of the Compare page: accuracy against cost with intervals, change per class, sparsity per layer."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.components.charts import MUTED, PALETTE, figure
+from dashboard.components.charts import MUTED, PALETTE, faded, figure
 from dashboard.components.compare_data import pareto
 from dashboard.components.format import NOTHING, escape, short, signed
 
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
 
 _ROW_PX = 22
+_NEAR = 0.2
 _INTERVAL = "rgba(128,128,120,0.95)"
 
 
@@ -62,8 +64,7 @@ def scatter_figure(
                 mode="markers+text",
                 name=name,
                 text=[short(p.name, 22) for p in members],
-                # Dense above and variants below their points: near neighbours keep their names apart.
-                textposition="top right" if name == "dense" else "bottom right",
+                textposition=["top right"] * len(members) if name == "dense" else _places(members, points),
                 marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
                 customdata=[[p.variant_id] for p in members],
                 hovertext=[p.hover for p in members],
@@ -112,7 +113,7 @@ def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "ac
             x=delta,
             y=rows,
             orientation="h",
-            marker={"color": colours, "line": {"width": 0}},
+            marker={"color": [faded(colour, 0.55) for colour in colours], "line": {"width": 0}},
             error_x=_bars((high - delta).fillna(0).tolist(), (delta - low).fillna(0).tolist(), _INTERVAL),
             customdata=list(texts),
             hovertemplate=f"<b>%{{customdata[0]}}</b><br>{escape(metric)} dense %{{customdata[1]:.1f}} % → "
@@ -138,7 +139,7 @@ def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "ac
 
 
 def _per_cent(fraction: float) -> str:
-    return NOTHING if pd.isna(fraction) else f"{100 * fraction:.0f}"
+    return NOTHING if pd.isna(fraction) else f"{100 * fraction:.0f} %"
 
 
 def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
@@ -180,6 +181,21 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
         legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
     )
     return fig
+
+
+def _places(members: Sequence[ScatterPoint], points: Sequence[ScatterPoint]) -> list[str]:
+    """Where the names of variants stand: below their points (dense is named above its own), and of two neighbours that
+    are near one below and one above."""
+    wide = max(point.cost for point in points) - min(point.cost for point in points) or 1.0
+    tall = max(point.score for point in points) - min(point.score for point in points) or 1.0
+    order = sorted(range(len(members)), key=lambda index: members[index].cost)
+    places = ["bottom right"] * len(members)
+    for before, index in itertools.pairwise(order):
+        one, other = members[before], members[index]
+        near = other.cost - one.cost < _NEAR * wide and abs(other.score - one.score) < _NEAR * tall
+        if near and places[before] == "bottom right":
+            places[index] = "top right"
+    return places
 
 
 def _padded(points: Sequence[ScatterPoint]) -> list[float]:

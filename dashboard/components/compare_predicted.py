@@ -42,7 +42,8 @@ def draw_predicted(rows: Sequence[Row]) -> None:
     table(shown, key="latency-predicted", alt="Predicted and measured latency of variants that were pruned for it")
     st.caption(
         "Predicted from layers timed one by one on this machine, when the plan ran; measured on the whole network, in "
-        "ONNX Runtime, one image at a time. Where the two differ, the measured one is right."
+        "ONNX Runtime, one image at a time. “of” is the dense network at that time. Where the two "
+        "differ, the measured one is right."
     )
 
 
@@ -78,8 +79,10 @@ def predicted_rows(known: Sequence[tuple[Row, Prediction]], rows: Sequence[Row])
         found.append(
             {
                 "variant": row.variant.name,
-                "predicted": milliseconds(prediction.milliseconds),
-                "measured": "not yet: measure below" if measured is None else _spread(measured),
+                "predicted": milliseconds(prediction.milliseconds) + _of(prediction.dense_ms),
+                "measured": "not yet: measure below"
+                if measured is None
+                else _spread(measured) + _of(base.median_ms if base else None),
                 "prediction is": error,
                 "predicted speed-up": speedup(dense_ms / prediction.milliseconds if dense_ms else None),
                 "measured speed-up": NOTHING if measured is None else _ratio(measured),
@@ -98,6 +101,10 @@ def _error(predicted_ms: float, measured_ms: float) -> str:
         return NOTHING
     share = predicted_ms / measured_ms - 1
     return f"{abs(share):.0%} too {'high' if share > 0 else 'low'}" if abs(share) >= 0.005 else "right"
+
+
+def _of(dense_ms: float | None) -> str:
+    return "" if dense_ms is None else f" of {milliseconds(dense_ms)}"
 
 
 def _spread(latency: LatencyRow) -> str:

@@ -23,6 +23,7 @@ _STYLE = """<style>
 .esp-cmp th:first-child, .esp-cmp td:first-child { text-align: left; padding-left: 0; }
 .esp-cmp td:first-child { white-space: normal; min-width: 11rem; max-width: 17rem; }
 .esp-cmp small { display: block; opacity: .74; font-size: .8rem; white-space: normal; }
+.esp-cmp td:not(:first-child) small { white-space: nowrap; }
 .esp-cmp td:first-child b { font-weight: 600; overflow-wrap: anywhere; }
 </style>"""
 

@@ -43,7 +43,7 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
     later = [span for span in stage_spans(history)[1:] if first < span.first <= end]
     return figure(
         x_title="epoch (0: before training)" if first == 0 else "epoch",
-        height=max(190, _ROW_PX * len(names) + 92),
+        height=max(220, _ROW_PX * len(names) + 136),
         traces=[
             {
                 "type": "heatmap",
@@ -58,11 +58,15 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
                 "ygap": 1,
                 "xgap": 1 if end - first <= _WIDE_AXIS else 0,
                 "colorbar": {
-                    "thickness": 12,
+                    "orientation": "h",
+                    "thickness": 10,
                     "outlinewidth": 0,
                     "tickformat": ".0%",
-                    "len": 1.0,
-                    "title": {"text": "left", "side": "top"},
+                    "tickvals": [0.0, 0.5, 1.0],
+                    "len": 0.7,
+                    "yref": "container",
+                    "y": 0.0,
+                    "yanchor": "bottom",
                 },
             }
         ],
@@ -86,14 +90,15 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
                 for x in (span.first - 0.5 for span in later)
             ],
             "annotations": [
-                {"text": "<b>Units left of every group</b>", "xref": "paper", "x": 0, "font": {"size": 12}} | _ABOVE,
+                {"text": "<b>Units left of every group</b>", "xref": "paper", "x": 0, "font": {"size": 12}}
+                | {**_ABOVE, "yshift": 16},
                 *[
                     {"text": escape(short(span.name, 26)), "xref": "x", "x": span.first - 0.5}
                     | {"font": {"size": 11, "color": MUTED}, **_ABOVE}
                     for span in later
                 ],
             ],
-            "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
+            "margin": {"l": 8, "r": 12, "t": 46, "b": 84},
         },
     )
 

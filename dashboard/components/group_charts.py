@@ -19,7 +19,7 @@ _ROW_PX = 20
 _PAPER = "#F6F4EE"
 _REMOVED = "rgba(138,147,142,0.28)"
 _STATES = {"allocated": PALETTE[0], "fixed by you": PALETTE[1], "protected": PALETTE[2], "kind left out": PALETTE[6]}
-BARS = {"share": "share of each group", "units": "channels", "parameters": "parameters", "macs": "MACs"}
+BARS = {"share": "share", "units": "channels", "parameters": "parameters", "macs": "MACs"}
 """What the bars can be as long as."""
 
 

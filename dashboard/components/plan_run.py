@@ -12,7 +12,7 @@ from core.pruning.plan import Plan
 from core.store.records import Job, JobState, Session
 from dashboard import state
 from dashboard.components.format import escape
-from dashboard.components.group_preview import effective
+from dashboard.components.group_preview import effective, own_default
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.plan_draft import DraftEditor
 
@@ -23,12 +23,15 @@ _GROUPS: dict[str, Any] = {"allocation": GROUP_ALLOCATIONS, "criterion": GROUP_C
 
 
 def default_name(plan: Plan) -> str:
-    """What a variant is called when nobody names it: ``LAMP 80 %``, ``Groups: Global 50 %, Taylor``."""
+    """What a variant is called when nobody names it: ``LAMP 80 %``, ``Groups: Global 50 %, Taylor``, ``CPD 50 %``."""
     units = plan.method in METHODS and METHODS[plan.method].removes == "units"
     trains = plan.method in METHODS and METHODS[plan.method].trains
-    prefix = f"{METHODS[plan.method].title.split(' · ')[0]}: " if trains else "Groups: " if units else ""
-    name = f"{prefix}{_title(plan, 'allocation', units=units)} {100 * plan.sparsity:g} %"
-    if effective(plan, "criterion") != "magnitude":
+    parts = [METHODS[plan.method].title.split(" · ")[0] if trains else "Groups" if units else ""]
+    if not units or own_default(plan.method, "allocation") is not None:  # else the method shares the cut itself
+        parts = [f"{parts[0]}: " if parts[0] else "", _title(plan, "allocation", units=units)]
+    name = f"{''.join(parts)} {100 * plan.sparsity:g} %"
+    ranks = not units or own_default(plan.method, "criterion") is not None
+    if ranks and effective(plan, "criterion") != "magnitude":
         name += f", {_title(plan, 'criterion', units=units).split(' ')[0]}"
     return name + (f", {len(plan.overrides)} fixed" if plan.overrides else "")
 

@@ -333,3 +333,5 @@ def test_files_with_group_criteria_load_and_others_are_refused():
 def test_names_of_variants_say_that_groups_shrank():
     assert default_name(_plan(sparsity=0.4)) == "Groups: Global 40 %"
     assert default_name(_plan(sparsity=0.4, criterion="taylor")) == "Groups: Global 40 %, Taylor"
+    assert default_name(Plan(method="cpd", sparsity=0.4)) == "CPD 40 %, Fisher"
+    assert default_name(Plan(method="seap", sparsity=0.4, criterion="random")) == "SEAP 40 %"
