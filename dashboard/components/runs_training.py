@@ -139,7 +139,8 @@ def _numbers_of(job: Job, history: Mapping[str, Any]) -> list[str]:
         shown.append(number_html("Sparsity", percent(last["sparsity"]), measured=None, note=aim))
     if isinstance(now.get("images_per_s"), int | float):
         threads = history.get("threads")
-        note = f"{threads} threads, {history.get('precision', 'fp32')}" if threads else None
+        many = "thread" if threads == 1 else "threads"
+        note = f"{threads} {many}, {history.get('precision', 'fp32')}" if threads else None
         shown.append(number_html("Speed", f"{whole(now['images_per_s'])} images/s", note=note))
     if live and job.eta_s is not None:
         shown.append(number_html("Time left", duration(job.eta_s).replace(" ", "\u00a0"), measured=False))

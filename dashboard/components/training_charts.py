@@ -135,7 +135,11 @@ def score_figure(history: History, *, window: Window = None) -> go.Figure:
     end, history = shown_until(history), within(history, window)
     metric = metric_of(history)
     hidden = line(history, "hidden")
-    titles = [f"{metric[:1].upper()}{metric[1:]}", "Sparsity", *(["Hidden weights"] if hidden.values else [])]
+    titles = [
+        metric.capitalize() if metric.islower() else metric,
+        "Sparsity",
+        *(["Hidden weights"] if hidden.values else []),
+    ]
     shown = panels(titles, shares=(5, 2, 2)[: len(titles)], height=_HEIGHT_PX)
     _prepare(shown, history, window or (1, end), names=True)
     selected = line(history, "select_score", low="select_low", high="select_high")
