@@ -1,6 +1,7 @@
-"""CPD beside its controls and Torch-Pruning at equal epochs: CIFAR-10 ResNets, measured on the lossless test images.
+"""CPD beside its controls and Torch-Pruning at equal epochs: CIFAR-10 ResNets on the lossless test images, and samples.
 
     .venv/bin/python -m tests.benchmarks.cpd_table --models resnet20 --shares 0.53 0.6 --epochs 12 --csv cpd.csv
+    .venv/bin/python -m tests.benchmarks.cpd_table --models digits_vit scenes_fcn --shares 0.5 --epochs 12
 
 ``--shares``: of the MACs that go (0.53: 2.1× fewer). CPD prunes in a third of the epochs and fine-tunes in the rest;
 the controls remove at once and fine-tune in all of them. Torch-Pruning's row: its group-norm pruning, global and
@@ -23,6 +24,7 @@ from core.analysis.latency import LatencySettings, measure_latency
 from core.analysis.statistics import compare_paired
 from core.data.opening import open_data
 from core.data.splits import Splits
+from core.jobs.matching import fit_data
 from core.methods import prune
 from core.models.capture import trace
 from core.models.cifar_resnet import CifarResNet
@@ -34,6 +36,7 @@ COLUMNS = (
     "model", "share", "method", "seed", "epochs", "score", "low", "high", "n", "difference", "difference_low",
     "difference_high", "macs", "parameters", "speedup", "speedup_low", "speedup_high", "seconds",
 )  # fmt: skip
+SAMPLES = {"digits_resnet": "digits", "digits_vit": "digits", "scenes_fcn": "scenes"}
 CHECKPOINTS = {"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd9763.th"}
 
 
@@ -69,9 +72,18 @@ def rows(given: argparse.Namespace) -> Iterator[tuple[str, float, int, str, Plan
         for share in given.shares:
             for seed in range(given.seeds):
                 for title, fields in methods.items():
-                    if given.methods and title not in given.methods:
+                    if (given.methods and title not in given.methods) or (fields is None and name in SAMPLES):
                         continue
                     yield name, share, seed, title, Plan(sparsity=share, seed=seed, **fields) if fields else None
+
+
+def opened(name: str, data: Path) -> tuple[TracedModel, Splits]:
+    """A CIFAR network with its checkpoint, or a sample network, and its data."""
+    if name in SAMPLES:
+        model = open_model(name)
+        return model, fit_data(open_data(SAMPLES[name]), model)
+    model = open_model(name, checkpoint=data / "checkpoints" / CHECKPOINTS[name])
+    return model, fit_data(open_data("cifar10", root=data / "cifar10-mini"), model)
 
 
 def torch_pruned(dense: TracedModel, name: str, share: float, round_to: int) -> TracedModel:
@@ -146,7 +158,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, default=Path("../shared/data"))
     options.add_argument("--csv", type=Path, default=Path("cpd_table.csv"))
-    options.add_argument("--models", nargs="+", default=["resnet20", "resnet56"], choices=list(CHECKPOINTS))
+    options.add_argument("--models", nargs="+", default=["resnet20", "resnet56"], choices=[*CHECKPOINTS, *SAMPLES])
     options.add_argument("--shares", type=float, nargs="+", default=[0.53, 0.6])
     options.add_argument("--methods", nargs="+", default=[], help="rows to compute; all when not given")
     options.add_argument("--epochs", type=int, default=12)
@@ -161,17 +173,15 @@ def main() -> None:
     if given.csv.exists():
         with given.csv.open(newline="") as file:
             done = {(row["model"], row["share"], row["method"], row["seed"]) for row in csv.DictReader(file)}
-    opened: dict[str, tuple[TracedModel, Splits, Evaluation]] = {}
+    ready: dict[str, tuple[TracedModel, Splits, Evaluation]] = {}
     for name, share, seed, title, plan in rows(given):
         if (name, str(share), title, str(seed)) in done:
             continue
-        if name not in opened:
-            dense = open_model(name, checkpoint=given.data / "checkpoints" / CHECKPOINTS[name])
-            mean, std = (tuple(dense.origin[key]) for key in ("mean", "std"))
-            splits = open_data("cifar10", root=given.data / "cifar10-mini", mean=mean, std=std)
-            opened[name] = dense, splits, evaluate(dense, splits, "test")
-            print(f"{name}: dense {opened[name][2].score:.4f}, {count_macs(dense) / 1e6:.2f} MMACs", flush=True)
-        dense, splits, before = opened[name]
+        if name not in ready:
+            dense, splits = opened(name, given.data)
+            ready[name] = dense, splits, evaluate(dense, splits, "test")
+            print(f"{name}: dense {ready[name][2].score:.4f}, {count_macs(dense) / 1e6:.2f} MMACs", flush=True)
+        dense, splits, before = ready[name]
         began = time.perf_counter()
         small, epochs = result_of(plan, dense, splits, name, share, seed, given)
         row = {"model": name, "share": share, "method": title, "seed": seed, "epochs": epochs}

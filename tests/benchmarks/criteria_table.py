@@ -15,15 +15,13 @@ from core.analysis.recalibration import recalibrate_batchnorm
 from core.comb.combing import comb
 from core.comb.summary import summarise
 from core.comb.surgery import remove
-from core.data.opening import open_data
-from core.models.opening import open_model
 from core.pruning.criteria import CalibrationContext
 from core.pruning.groups import GROUP_CRITERIA
 from core.pruning.groups.base import score_groups
 from core.pruning.groups.budget import Limits
 from core.pruning.groups.choosing import choose_units, savings
 
-from .cpd_table import CHECKPOINTS
+from .cpd_table import CHECKPOINTS, opened
 
 
 def main() -> None:
@@ -35,9 +33,7 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=1)
     given = options.parse_args()
     torch.set_num_threads(given.threads)
-    dense = open_model(given.model, checkpoint=given.data / "checkpoints" / CHECKPOINTS[given.model])
-    mean, std = (tuple(dense.origin[key]) for key in ("mean", "std"))
-    splits = open_data("cifar10", root=given.data / "cifar10-mini", mean=mean, std=std)
+    dense, splits = opened(given.model, given.data)
     found = comb(dense)
     sheet = summarise(found)
     per_mac = savings(sheet, "macs")
