@@ -5,11 +5,12 @@ trained is what is exported. Every removal is verified (``core.comb.verify``).
 
 Epoch rows get: ``sparsity`` (share of the budget saved), ``layers`` (share of each layer's weights that is gone),
 ``groups`` (units left of every group), ``parameters``, ``macs``, and ``cuts``: what went in this epoch, as
-``{"step", "group", "units", "left", "score"}`` with the mean score of the units.
+``{"step", "group", "units", "left", "score", "cost", "spared"}`` with the mean score of the units, the same per saved
+cost, and what the cheapest units that stayed would have cost (None where scores of groups cannot be compared).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from ..analysis.network_latency import NetworkLatency
 from ..comb.combing import comb
 from ..comb.counting import Counts
 from ..comb.groups import Comb
+from ..comb.sheet import GroupSheet
 from ..comb.summary import summarise
 from ..comb.verify import verify
 from ..errors import PlanError, TrainingError
@@ -33,6 +35,7 @@ from ..pruning.groups.budget import Limits
 from ..pruning.groups.choosing import Budget, choose_units, resolved, savings
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES
+from .alternatives import cheapest_left
 from .hooks import Hook
 
 if TYPE_CHECKING:
@@ -222,6 +225,11 @@ class GradualRemoval(Hook):
             for name, ratio in self.ratios.items()
             if name in names
         }
+        least = {
+            name: math.ceil(target.limits.min_keep * size - 1e-9)
+            for name, size in sizes.items()
+            if name not in self.ratios
+        }
         removal = choose_units(
             sheet,
             scores,
@@ -234,17 +242,15 @@ class GradualRemoval(Hook):
             protected=[f"group:{name}" for name in self.held & names],
             kinds=target.kinds,
             milliseconds=self.times,
-            least={
-                name: math.ceil(target.limits.min_keep * size - 1e-9)
-                for name, size in sizes.items()
-                if name not in self.ratios
-            },
+            least=least,
             saving=saving,
         )
         removal = {name: units for name, units in removal.items() if units}
         if not removal:
             return
+        spared = self._spared(sheet, scores, removal, saving, least)
         for name, units in removal.items():
+            score = float(np.mean(scores[name][units]))
             self.alive[name] = np.delete(self.alive[name], units)
             self._cuts.append(
                 {
@@ -252,7 +258,9 @@ class GradualRemoval(Hook):
                     "group": name,
                     "units": len(units),
                     "left": len(self.alive[name]),
-                    "score": float(np.mean(scores[name][units])),
+                    "score": score,
+                    "cost": score / saving.get(name, 1.0),
+                    "spared": spared,
                 }
             )
         found = self._found
@@ -265,6 +273,27 @@ class GradualRemoval(Hook):
         self._look(run)
         self._scores, self._batches = {}, 0
         self.saved = 1.0 - self._left(sheet.counts(removal)) / dense
+
+    def _spared(
+        self,
+        sheet: GroupSheet,
+        scores: Scores,
+        removal: Mapping[str, Sequence[int]],
+        saving: Mapping[str, float],
+        least: Mapping[str, int],
+    ) -> float | None:
+        if not GROUP_CRITERIA[self.target.criterion].comparable:
+            return None
+        shut = {group.name for group in sheet.groups if group.kind not in self.target.kinds}
+        return cheapest_left(
+            sheet,
+            scores,
+            removal,
+            saving,
+            round_to=self.target.limits.round_to,
+            least=least,
+            closed=shut | self.held | set(self.ratios),
+        )
 
     def _left(self, counts: Counts) -> float:
         """What is left of the budget's unit; ``counts`` are those of the model in training."""

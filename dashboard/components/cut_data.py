@@ -25,8 +25,8 @@ _SAVED = {"macs": "MAC", "parameters": "parameter", "latency": "millisecond"}
 class Cut:
     """Units of one group that went in one removal.
 
-    ``relative``: the mean score of its units, where that of the cheapest cut of the same removal is 1; None where
-    scores cannot be divided.
+    ``relative``: what its units cost, where the cheapest units that stayed cost 1; None where costs of groups cannot be
+    compared.
     """
 
     epoch: int
@@ -73,14 +73,8 @@ def cuts_of(history: History) -> list[Cut]:
     units = whole_units(history)
     found: list[Cut] = []
     for row in epochs_of(history):
-        cheapest: dict[int, float] = {}
         for cut in row.get("cuts") or ():
-            score = _finite(cut.get("score"))
-            if score is not None:
-                cheapest[cut["step"]] = min(score, cheapest.get(cut["step"], math.inf))
-        for cut in row.get("cuts") or ():
-            least, score = cheapest.get(cut["step"]), _finite(cut.get("score"))
-            divides = least is not None and least > 0 and score is not None
+            cost, spared = _finite(cut.get("cost")), _finite(cut.get("spared"))
             found.append(
                 Cut(
                     epoch=int(row["epoch"]),
@@ -89,7 +83,7 @@ def cuts_of(history: History) -> list[Cut]:
                     units=int(cut["units"]),
                     left=int(cut["left"]),
                     whole=units.get(cut["group"], int(cut["left"]) + int(cut["units"])),
-                    relative=score / least if divides and score is not None and least is not None else None,
+                    relative=cost / spared if cost is not None and spared is not None and spared > 0 else None,
                 )
             )
     return found

@@ -44,8 +44,8 @@ def draw_cuts(job: Job, history: Mapping[str, Any], shown: go.Figure | None) -> 
         reason = reason_words(job.payload.get("plan") or {})
         st.caption(
             escape(
-                f"{reason} In the last column 1× marks the least important units of a removal; more important ones "
-                "went with them where they save more, or where the budget asked for more than one group could give.",
+                f"{reason} The last column sets what these units cost beside the cheapest units that stayed: below 1× "
+                "nothing cheaper was left; above it, rounding or the budget asked for them.",
                 markdown=True,
             )
         )
@@ -62,7 +62,7 @@ def cut_rows(cuts: list[Cut]) -> list[dict[str, str | int]]:
             "group": cut.group,
             "went": cut.units,
             "left": f"{cut.left} of {cut.whole}",
-            "importance": NOTHING if cut.relative is None else f"{cut.relative:.2f}×",
+            "cost beside the cheapest left": NOTHING if cut.relative is None else f"{cut.relative:.2f}×",
         }
         for cut in ordered
     ]

@@ -15,15 +15,15 @@ from tests.dashboard.training_seed import seed_training, training_history
 GROUPS = {"stem": 16, "<b>wide</b>": 64}
 
 
-def cut(step, group, units, left, score=1.0):
-    return {"step": step, "group": group, "units": units, "left": left, "score": score}
+def cut(step, group, units, left, cost=1.0, spared=0.5):
+    return {"step": step, "group": group, "units": units, "left": left, "score": cost, "cost": cost, "spared": spared}
 
 
 def history(epochs=4, *, unit="macs", running=False):
     body = training_history(epochs, stages=(("Pruning while training", 3), ("Fine-tuning", 3)), running=running)
     body["unit"] = unit
     made = [
-        [cut(10, "<b>wide</b>", 8, 56, 0.2), cut(20, "<b>wide</b>", 16, 40, 0.6), cut(20, "stem", 4, 12, 0.3)],
+        [cut(10, "<b>wide</b>", 8, 56, 0.2), cut(20, "<b>wide</b>", 16, 40, 0.6), cut(20, "stem", 4, 12, 0.3, None)],
         [cut(30, "<b>wide</b>", 8, 32, float("inf"))],
     ]
     left = dict(GROUPS)
@@ -44,12 +44,12 @@ def test_the_units_before_training_follow_from_the_first_epoch():
     assert matrix == [[1.0, 0.75, 0.75, 0.75, 0.75], [1.0, 0.625, 0.5, 0.5, 0.5]]
 
 
-def test_cuts_are_told_beside_the_cheapest_of_their_removal():
+def test_cuts_are_told_beside_the_cheapest_that_stayed():
     found = cuts_of(history())
     assert [(item.step, item.group, item.relative) for item in found] == [
-        (10, "<b>wide</b>", 1.0),
-        (20, "<b>wide</b>", pytest.approx(2.0)),
-        (20, "stem", 1.0),
+        (10, "<b>wide</b>", pytest.approx(0.4)),
+        (20, "<b>wide</b>", pytest.approx(1.2)),
+        (20, "stem", None),
         (30, "<b>wide</b>", None),
     ]
     assert [row["step"] for row in cut_rows(found)] == [30, 20, 20, 10]

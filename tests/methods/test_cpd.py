@@ -89,6 +89,9 @@ def test_what_is_trained_is_the_small_network_and_it_reloads_from_the_dense_one(
         assert list(weight.shape) == row["kept_shape"]
     cuts = [cut for row in result.history["epochs"] for cut in row["cuts"]]
     assert {cut["group"] for cut in cuts} == set(result.history["removal"]["groups"])
+    told = [cut["cost"] / cut["spared"] for cut in cuts if cut["spared"]]
+    assert told
+    assert sorted(told)[len(told) // 2] <= 1.0, "what went was, as a rule, cheaper than what stayed"
 
 
 def test_limits_overrides_and_protection_are_honoured(model, splits) -> None:
