@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from ..comb.geometry import LayerGeometry
 from ..progress import SILENT, Progress
 from .machine import cpu_features, cpu_name
 
-__all__ = ["LatencyTable", "default_table_path", "milliseconds_of"]
+__all__ = ["LatencyTable", "Stopwatch", "default_table_path"]
 
 _VERSION = 1
-_RUNS = (5, 25)
-_BUDGET_S = 0.02
+_PAIRS = (7, 25)
+_BUDGET_S = 0.03
 
 
 def default_table_path(threads: int = 1) -> Path:
@@ -56,6 +57,11 @@ class LatencyTable:
         self._unsaved = False
         if path is not None:
             self._read(path)
+
+    @cached_property
+    def stopwatch(self) -> "Stopwatch":
+        """What this table's points are timed with."""
+        return Stopwatch(self.threads)
 
     def predict(
         self,
@@ -86,8 +92,9 @@ class LatencyTable:
             if not measure:
                 return None
             if self._overhead_ms is None:
-                self._overhead_ms = _time_model(_identity(), (1,), self.threads)
-            self._points[key] = max(0.0, _time_layer(smaller, self.threads) - self._overhead_ms)
+                self._overhead_ms = self.stopwatch.milliseconds(_runner(_identity(), (1,), self.threads))
+            taken = self.stopwatch.milliseconds(_runner(*_layer_model(smaller), self.threads))
+            self._points[key] = max(0.0, taken - self._overhead_ms)
             self.measured += 1
             self._unsaved = True
         return self._points[key] * geometry.calls
@@ -134,7 +141,8 @@ def _with_weight(geometry: LayerGeometry, weight: tuple[int, ...]) -> LayerGeome
     return replace(geometry, weight=weight)
 
 
-def _time_layer(geometry: LayerGeometry, threads: int) -> float:
+def _layer_model(geometry: LayerGeometry) -> tuple[bytes, tuple[int, ...]]:
+    """An ONNX file of one layer, bias and ReLU, and the shape of its input."""
     from onnx import TensorProto, helper, numpy_helper
 
     draw = np.random.default_rng(0)
@@ -163,7 +171,7 @@ def _time_layer(geometry: LayerGeometry, threads: int) -> float:
         [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.zeros(channels, np.float32), "b")],
     )
-    return _time_model(_bytes(graph), shape, threads)
+    return _bytes(graph), shape
 
 
 def _identity() -> bytes:
@@ -182,21 +190,41 @@ def _bytes(graph: Any) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _time_model(model: bytes, shape: tuple[int, ...], threads: int) -> float:
+def _runner(model: bytes, shape: tuple[int, ...], threads: int) -> Callable[[], object]:
     from ..export.onnx_parity import onnx_session
 
     session = onnx_session(model, threads=threads)
     feed = {"x": np.zeros(shape, np.float32)}
-    return milliseconds_of(lambda: session.run(None, feed))
+    return lambda: session.run(None, feed)
 
 
-def milliseconds_of(run: Callable[[], object], *, runs: tuple[int, int] = _RUNS, budget_s: float = _BUDGET_S) -> float:
-    """Milliseconds of the fastest run: interruptions only ever add time, and layers are compared with each other."""
+def _seconds(run: Callable[[], object]) -> float:
+    before = time.perf_counter()
     run()
-    times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < runs[0] or (len(times) < runs[1] and time.perf_counter() - started < budget_s):
-        before = time.perf_counter()
+    return time.perf_counter() - before
+
+
+class Stopwatch:
+    """Times runs beside a reference layer, turn by turn: what slows the machine down for a while slows both.
+
+    A time is the median of the ratios to the reference, times the reference's best.
+    """
+
+    _REFERENCE = LayerGeometry("convolution", (32, 32, 3, 3), (16, 16), (1, 1), (1, 1), (1, 1))
+
+    def __init__(self, threads: int) -> None:
+        self._reference = _runner(*_layer_model(self._REFERENCE), threads)
+        self._best_s = min(_seconds(self._reference) for _ in range(50))
+
+    def milliseconds(
+        self, run: Callable[[], object], *, pairs: tuple[int, int] = _PAIRS, budget_s: float = _BUDGET_S
+    ) -> float:
+        """Milliseconds of one run on a machine at its best."""
         run()
-        times.append(time.perf_counter() - before)
-    return 1e3 * min(times)
+        ratios: list[float] = []
+        started = time.perf_counter()
+        while len(ratios) < pairs[0] or (len(ratios) < pairs[1] and time.perf_counter() - started < budget_s):
+            before = _seconds(self._reference)
+            taken = _seconds(run)
+            ratios.append(taken / ((before + _seconds(self._reference)) / 2))
+        return 1e3 * self._best_s * float(np.median(ratios))

@@ -10,7 +10,7 @@ import numpy as np
 from ..comb.counting import Counts
 from ..comb.geometry import LayerGeometry, geometries
 from ..progress import SILENT, Progress
-from .latency_table import LatencyTable, default_table_path, milliseconds_of
+from .latency_table import LatencyTable, default_table_path
 
 if TYPE_CHECKING:
     from ..comb.groups import Comb
@@ -34,7 +34,7 @@ class NetworkLatency:
         self._layers: Mapping[str, LayerGeometry] = geometries(found)
         self._progress = progress
         progress.update(0, 0, "Timing the layers of the dense network")
-        self.set_dense(_measured(found.model, self.table.threads))
+        self.set_dense(_measured(found.model, self.table))
 
     def set_dense(self, milliseconds: float) -> None:
         """Take this as the time of the dense network: that of an earlier process, so that a run goes on as it began."""
@@ -65,11 +65,11 @@ class NetworkLatency:
         return total
 
 
-def _measured(model: Any, threads: int) -> float:
+def _measured(model: Any, table: LatencyTable) -> float:
     from .runtimes.onnx_runtime import OnnxRuntime
 
     runtime = OnnxRuntime()
     images = np.zeros((1, *model.input_shape), np.float32)
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
-        prepared = runtime.prepare(model, Path(folder))
-        return milliseconds_of(runtime.open(prepared, images, threads=threads), runs=(15, 100), budget_s=0.5)
+        run = runtime.open(runtime.prepare(model, Path(folder)), images, threads=table.threads)
+        return table.stopwatch.milliseconds(run, pairs=(15, 60), budget_s=1.0)

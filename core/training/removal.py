@@ -233,7 +233,7 @@ class GradualRemoval(Hook):
         removal = choose_units(
             sheet,
             scores,
-            max(0.0, (now - (1.0 - wanted) * dense) / max(1, of)),
+            max(0.0, (now - (1.0 - wanted) * dense) / of),
             criterion=target.criterion,
             allocation=target.allocation,
             budget=target.budget,
