@@ -1,5 +1,6 @@
 """Images whose prediction changed, kept by a job: flips of digits, masks of scenes, and what cannot be shown."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -105,6 +106,21 @@ def test_masks_of_the_images_that_changed_most(runner: Runner, scenes: Session) 
     nothing = pruned(runner, scenes, 0.0)
     assert result(runner, "gallery", {"variant_id": nothing}, scenes)["shown"] == 0
     assert gallery_of(runner, nothing).truth.shape[0] == 0
+
+
+def test_pixels_to_be_ignored_count_for_nothing(runner: Runner, scenes: Session) -> None:
+    from core.analysis.changed_predictions import mask_gallery
+    from core.jobs import loading
+
+    store = runner.workspace.store
+    variants = [store.variants(scenes.id)[0], store.get_variant(pruned(runner, scenes, 0.85))]
+    dense, variant = (loading.load_model(runner.workspace, item.artifact) for item in variants)
+    splits = loading.load_data(store.get_dataset(variants[0].data_id))
+    shown = mask_gallery(dense, variant, dataclasses.replace(splits, ignore_index=0), images=2)
+    assert set(np.unique(shown.truth)) & {0, 255} == {255}
+    counted = shown.truth != 255
+    moved = ((shown.dense != shown.pruned) & counted).sum((1, 2)) / counted.sum((1, 2))
+    assert moved == pytest.approx(shown.changed_share, abs=1e-6)
 
 
 def test_what_cannot_be_shown_says_why(
