@@ -18,6 +18,7 @@ from torch import Tensor, fx
 
 from ..data.splits import Splits
 from ..errors import PlanError
+from ..models.memory_order import to_channels_last
 from ..models.traced import TracedModel
 from ..progress import Progress
 from ..pruning.criteria import CRITERIA, CalibrationContext, score_layers
@@ -165,7 +166,7 @@ class _Bench:
         count = min(self.threads, len(settings.levels)) if self.on_cpu else 1
         self.clones = [model.clone().eval() for _ in range(count)]
         for clone in self.clones if self.on_cpu else ():
-            clone.graph_module.to(memory_format=torch.channels_last)
+            to_channels_last(clone.graph_module)
         self.nodes = [list(clone.graph_module.graph.nodes) for clone in self.clones]
         self.place = {node: index for index, node in enumerate(self.nodes[0])}
         self.batch_size = settings.batch_size or min(BATCH_AT_MOST, default_batch_size(splits.input_shape))

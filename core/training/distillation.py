@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from ..data.tasks import training_loss
 from ..errors import ModelError, PlanError
+from ..models.memory_order import to_channels_last
 from ..models.traced import TracedModel
 from .hooks import Hook
 from .objective import CrossEntropy, Objective
@@ -81,7 +82,7 @@ class Distillation(Objective):
         """Put the teacher on the run's device; fill the cache where images do not change."""
         self.teacher.to(run.device)
         if run.settings.channels_last:
-            self.teacher.graph_module.to(memory_format=torch.channels_last)
+            to_channels_last(self.teacher.graph_module)
         self._autocast = run.fabric.autocast
         changes = run.settings.augment and run.splits.train.augmentation != "none"
         if not changes and self.settings.teacher != "progressive" and self._cache is None:

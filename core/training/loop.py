@@ -26,6 +26,7 @@ from ..comb.record import recorded_removal
 from ..comb.survivors import Removal
 from ..data.splits import Splits
 from ..errors import StoreError, TrainingError
+from ..models.memory_order import to_channels_last
 from ..models.traced import TracedModel, main_output
 from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
@@ -337,7 +338,7 @@ class Run:
         module = model.graph_module
         self._channels_last = self.settings.channels_last and any(p.ndim == 4 for p in module.parameters())
         if self._channels_last:
-            module.to(memory_format=torch.channels_last)
+            to_channels_last(module)
         self._forward = self.fabric.setup_module(module)
         model.train()
 
