@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..comb.survivors import Survivors
     from ..training.loop import Run
 
+_MISSED = 0.02
+"""A budget that is off by more than this is spoken of."""
+
 __all__ = ["masked_result", "structured_result", "surviving_masks", "surviving_rows"]
 
 
@@ -51,6 +54,12 @@ def structured_result(run: "Run", removal: _Removal) -> MethodResult:
         f"{len(gone)} of {len(found.groups)} groups; every removal was verified.",
         *_notes(run, history),
     ]
+    share, target = history["epochs"][-1]["sparsity"], history["target"]
+    if abs(share - target) > _MISSED:
+        notes.append(
+            f"The plan asks for {target:.1%} and the run removed {share:.1%}: one step of the next group would have "
+            "gone further past it. A smaller “round channels to” makes finer steps."
+        )
     history["removal"] = {"groups": gone}
     return MethodResult(
         run.model, surviving_masks(found, survivors), surviving_rows(found, survivors), tuple(notes), history

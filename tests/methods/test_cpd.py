@@ -180,6 +180,14 @@ def test_a_stage_shorter_than_the_interval_removes_once_at_its_end(model, splits
     assert abs(saved(model, result, "macs") - 0.5) < 0.02
 
 
+def test_a_budget_between_two_steps_is_spoken_of(model, splits) -> None:
+    exact = prune(model, splits, plan_of(0.5))
+    coarse = prune(model, splits, plan_of(0.3, settings={"round_to": 24, "budget": "parameters"}))
+    missed = abs(saved(model, coarse, "parameters") - 0.3) > 0.02
+    assert not any("further past it" in note for note in exact.notes)
+    assert any("further past it" in note for note in coarse.notes) == missed
+
+
 def test_a_latency_budget(model, splits, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path))
     result = prune(model, splits, plan_of(0.2, settings={"budget": "latency", "round_to": 8}))
