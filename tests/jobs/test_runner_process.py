@@ -59,7 +59,7 @@ def test_jobs_run_in_one_warm_worker_at_low_priority(runner: Runner) -> None:
     assert first.result is not None
     assert second.result is not None
     assert first.result["pid"] == second.result["pid"] == worker_pid(runner) != os.getpid()
-    assert first.result["nice"] >= 10
+    assert first.result["nice"] >= min(19, psutil.Process().nice() + 10)
     assert second.message == "step 4"
     assert runner.workspace.store.partial(second.id) == {"reached": 4}
 
