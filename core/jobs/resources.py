@@ -4,11 +4,12 @@ Pages answer before jobs: the worker runs at low priority, so that with as many 
 leaves idle. Measuring runs at the server's priority, because a number taken in the gaps of another process is noise;
 it lasts seconds, and training waits meanwhile.
 
-Measured by tests/benchmarks/responsiveness.py (ResNet-20, CIFAR-10, Chromium on the same 2 cores, which other work kept
-at load 8–11): a click on the Plan page took 0.7–1.3 s (p50) and 2.1–2.6 s (p95) idle, and 1.1–1.4 s and 2.4–3.0 s while
-a training ran, the same within noise for 1 and 2 threads and for nice 10 and 19. Training made 114 images/s with one
-thread and 25 with two (nice 10): threads that wait for each other suffer most on a machine that is busy with other
-things; OMP_NUM_THREADS=1 is the choice there. Being clicked at cost the training 7 % with one thread, 20 % with two.
+Measured by tests/benchmarks/responsiveness.py (ResNet-20, CIFAR-10, Chromium on the same two cores, otherwise idle): a
+click on the Plan page takes 0.40–0.45 s (p50) and 0.51–0.59 s (p95) idle; while a training runs at nice 10, 0.47 s and
+0.79 s with two threads, 0.59 s and 1.14 s with one. Training alone is 1.6 times as fast with two threads (415 against
+246 images/s); being clicked without a pause costs it half with two threads, a quarter with one. On a machine that other
+work keeps at load 10, threads that wait for each other suffer most (25 images/s against 114): OMP_NUM_THREADS=1 is the
+choice there.
 """
 
 import ctypes
