@@ -13,14 +13,17 @@ from .sheet import GroupSheet, SheetFrozen, SheetGroup
 __all__ = ["summarise"]
 
 
-def summarise(found: Comb, scores: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> GroupSheet:
+def summarise(
+    found: Comb, scores: Mapping[str, Mapping[str, np.ndarray]] | None = None, *, explain: bool = True
+) -> GroupSheet:
     """The sheet of a combed model.
 
     Args:
         found: the groups.
         scores: criterion → group → ``[units]``, for criteria that need no data.
+        explain: say why layers shrink together; what only counts and chooses does without.
     """
-    why = couplings(found)
+    why = couplings(found) if explain else {}
     groups = tuple(_group(group, found) for group in found.groups)
     sheet = GroupSheet(
         groups,
@@ -36,7 +39,7 @@ def summarise(found: Comb, scores: Mapping[str, Mapping[str, np.ndarray]] | None
         costed.append(
             replace(
                 group,
-                couplings=why[group.name],
+                couplings=why.get(group.name, ()),
                 unit_parameters=dense.parameters - less.parameters,
                 unit_macs=dense.macs - less.macs,
             )

@@ -10,7 +10,15 @@ from ..progress import SILENT, Progress
 from ..pruning.criteria.base import CalibrationContext
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.groups.budget import Limits, Removal
-from ..pruning.groups.choosing import Milliseconds, choose_units, resolved, savings
+from ..pruning.groups.choosing import (
+    Milliseconds,
+    checked_allocation,
+    checked_criterion,
+    choose_units,
+    refuse_without_groups,
+    resolved,
+    savings,
+)
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
@@ -98,10 +106,8 @@ class OneShotStructured(Method):
         if GROUP_CRITERIA[criterion].needs_data and splits is None:
             raise PlanError(f"The criterion “{criterion}” looks at gradients on images: choose a data set first.")
         found = comb(model)
-        if not found.groups:
-            reason = f" (“{found.frozen[0].name}”: {found.frozen[0].frozen_reason})" if found.frozen else ""
-            raise PlanError(f"There is nothing to prune in this model: it has no group that can shrink{reason}.")
-        resolved(summarise(found), plan.overrides, plan.protected)
+        refuse_without_groups(found)
+        resolved(summarise(found, explain=False), plan.overrides, plan.protected)
 
     @classmethod
     def run(
@@ -130,7 +136,7 @@ class OneShotStructured(Method):
         context = CalibrationContext(
             splits=splits, images=settings.calibration_images, seed=plan.seed, progress=progress
         )
-        sheet = summarise(found, {criterion: score_groups(criterion, found, context)})
+        sheet = summarise(found, {criterion: score_groups(criterion, found, context)}, explain=False)
         progress.check()
         times = NetworkLatency(found, progress=progress) if _needs_times(settings) else None
         removal, _ = planned_removal(sheet, plan, milliseconds=times)
@@ -237,17 +243,7 @@ def _names(settings: OneShotStructuredSettings, plan: Plan) -> tuple[str, str]:
     """The criterion and the allocation in force."""
     criterion = plan.criterion if settings.criterion == "plan" else settings.criterion
     allocation = plan.allocation if settings.allocation == "plan" else settings.allocation
-    if criterion not in GROUP_CRITERIA:
-        raise PlanError(
-            f"The criterion “{criterion}” ranks single weights; groups know {', '.join(GROUP_CRITERIA)}. Choose one of "
-            "them in the method's settings."
-        )
-    if allocation not in GROUP_ALLOCATIONS:
-        raise PlanError(
-            f"The allocation “{allocation}” shares single weights; groups know {', '.join(GROUP_ALLOCATIONS)}. Choose "
-            "one of them in the method's settings."
-        )
-    return criterion, allocation
+    return checked_criterion(criterion), checked_allocation(allocation)
 
 
 def _images(model: Any, seed: int) -> Any:

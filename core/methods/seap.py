@@ -137,15 +137,14 @@ class SEAP(Method):
 
         from ..comb.combing import comb
         from ..pruning.gates import initial_gates
+        from ..pruning.groups.choosing import refuse_without_groups
         from ..training.distillation import teacher_for
         from ..training.loop import check_training
 
         settings = SEAPSettings.parse(plan.method_settings)
         check_training(splits, settings.training)
         found = comb(model)
-        if not found.groups:
-            reason = f" (“{found.frozen[0].name}”: {found.frozen[0].frozen_reason})" if found.frozen else ""
-            raise PlanError(f"There is nothing to prune in this model: it has no group that can shrink{reason}.")
+        refuse_without_groups(found)
         gates = initial_gates(found)
         for name, values in gates.items():
             if not np.isfinite(values).all():
@@ -216,7 +215,7 @@ def _rule(found: "Comb", settings: SEAPSettings, plan: Plan, *, progress: Progre
 
         milliseconds = NetworkLatency(found, progress=progress)
     return GateRule(
-        summarise(found),
+        summarise(found, explain=False),
         target=plan.sparsity,
         budget=settings.budget,
         limits=Limits(settings.round_to, settings.min_keep),

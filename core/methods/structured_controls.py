@@ -120,21 +120,16 @@ class OneShotStructuredFineTuned(Method):
 
 
 def _target(settings: StructuredFineTuneSettings, plan: Plan) -> "RemovalTarget":
-    from ..errors import PlanError
     from ..pruning.groups.budget import Limits
+    from ..pruning.groups.choosing import checked_allocation
     from ..training.removal import RemovalTarget
 
     allocation = plan.allocation if settings.allocation == "plan" else settings.allocation
-    if allocation not in GROUP_ALLOCATIONS:
-        raise PlanError(
-            f"The allocation “{allocation}” shares single weights; groups know {', '.join(GROUP_ALLOCATIONS)}. Choose "
-            "one of them in the method's settings."
-        )
     return RemovalTarget(
         share=plan.sparsity,
         budget=settings.budget,
         criterion=plan.criterion if settings.criterion == "plan" else settings.criterion,
-        allocation=allocation,
+        allocation=checked_allocation(allocation),
         cost=None,
         limits=Limits(settings.round_to, settings.min_keep),
         kinds=settings.kinds,

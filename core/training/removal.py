@@ -25,14 +25,21 @@ from ..comb.groups import Comb
 from ..comb.sheet import GroupSheet
 from ..comb.summary import summarise
 from ..comb.verify import verify
-from ..errors import PlanError, TrainingError
+from ..errors import TrainingError
 from ..models.traced import TracedModel
 from ..progress import SILENT, Progress
 from ..pruning.criteria import CalibrationContext
 from ..pruning.groups import GROUP_CRITERIA
 from ..pruning.groups.base import Scores, Watch, score_groups
 from ..pruning.groups.budget import Limits
-from ..pruning.groups.choosing import Budget, choose_units, resolved, savings
+from ..pruning.groups.choosing import (
+    Budget,
+    checked_criterion,
+    choose_units,
+    refuse_without_groups,
+    resolved,
+    savings,
+)
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES
 from .alternatives import cheapest_left
@@ -89,7 +96,7 @@ class GradualRemoval(Hook):
         self.interval, self.epochs, self.schedule = interval, epochs, schedule
         self.calibration_images = calibration_images
         self.dense_comb = comb(dense)
-        self.dense_sheet = summarise(self.dense_comb)
+        self.dense_sheet = summarise(self.dense_comb, explain=False)
         self.times = NetworkLatency(self.dense_comb, progress=progress) if target.timed else None
         self.ratios, self.held = resolved(self.dense_sheet, plan.overrides, plan.protected)
         self.alive = {group.name: np.arange(group.units) for group in self.dense_sheet.groups}
@@ -212,7 +219,7 @@ class GradualRemoval(Hook):
         """Remove what brings the saved share to the schedule's, ``done`` (0 to 1) of the way."""
         target = self.target
         wanted = SCHEDULES[self.schedule](done, target.share)
-        sheet = summarise(self._found)
+        sheet = summarise(self._found, explain=False)
         now, dense = self._left(sheet.dense), self._whole
         of = sum(group.units for group in sheet.groups) if target.budget == "channels" else now
         saving: dict[str, float] = {}
@@ -325,16 +332,10 @@ def check_removal(model: TracedModel, plan: Plan, target: RemovalTarget) -> None
         PlanError: unknown names, no groups, weights that are not finite, or a target out of reach. A target in
             milliseconds is judged when the run has timed the layers.
     """
-    if target.criterion not in GROUP_CRITERIA:
-        raise PlanError(
-            f"The criterion “{target.criterion}” ranks single weights; groups know {', '.join(GROUP_CRITERIA)}. Choose "
-            "one of them in the method's settings."
-        )
+    checked_criterion(target.criterion)
     found = comb(model)
-    if not found.groups:
-        reason = f" (“{found.frozen[0].name}”: {found.frozen[0].frozen_reason})" if found.frozen else ""
-        raise PlanError(f"There is nothing to prune in this model: it has no group that can shrink{reason}.")
-    sheet = summarise(found)
+    refuse_without_groups(found)
+    sheet = summarise(found, explain=False)
     scores = score_groups("magnitude", found, CalibrationContext())
     if target.budget == "latency":
         resolved(sheet, plan.overrides, plan.protected)

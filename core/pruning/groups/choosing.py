@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,7 +14,20 @@ from .allocation import GROUP_ALLOCATIONS, GroupScores
 from .base import GROUP_CRITERIA, Scores
 from .budget import Candidate, Limits, Removal, allowed, choose
 
-__all__ = ["Budget", "Milliseconds", "choose_units", "groups_of_layers", "resolved", "savings"]
+if TYPE_CHECKING:
+    from ...comb.groups import Comb
+
+__all__ = [
+    "Budget",
+    "Milliseconds",
+    "checked_allocation",
+    "checked_criterion",
+    "choose_units",
+    "groups_of_layers",
+    "refuse_without_groups",
+    "resolved",
+    "savings",
+]
 
 Budget = Literal["parameters", "macs", "channels", "latency"]
 Milliseconds = Callable[[Counts], float]
@@ -46,6 +59,45 @@ def resolved(
                 )
     held = {group.name for name in protected for group in groups_of_layers(sheet, name)}
     return {name: ratio for name, ratio in ratios.items() if name not in held}, held
+
+
+def checked_criterion(name: str) -> str:
+    """The name, when groups know this criterion.
+
+    Raises:
+        PlanError: when they do not.
+    """
+    if name not in GROUP_CRITERIA:
+        raise PlanError(
+            f"The criterion “{name}” ranks single weights; groups know {', '.join(GROUP_CRITERIA)}. Choose one of "
+            "them in the method's settings."
+        )
+    return name
+
+
+def checked_allocation(name: str) -> str:
+    """The name, when groups know this allocation.
+
+    Raises:
+        PlanError: when they do not.
+    """
+    if name not in GROUP_ALLOCATIONS:
+        raise PlanError(
+            f"The allocation “{name}” shares single weights; groups know {', '.join(GROUP_ALLOCATIONS)}. Choose "
+            "one of them in the method's settings."
+        )
+    return name
+
+
+def refuse_without_groups(found: "Comb") -> None:
+    """Refuse a model that has nothing to remove.
+
+    Raises:
+        PlanError: names the first dimension that cannot shrink, and why.
+    """
+    if not found.groups:
+        reason = f" (“{found.frozen[0].name}”: {found.frozen[0].frozen_reason})" if found.frozen else ""
+        raise PlanError(f"There is nothing to prune in this model: it has no group that can shrink{reason}.")
 
 
 def groups_of_layers(sheet: GroupSheet, name: str) -> tuple[SheetGroup, ...]:
