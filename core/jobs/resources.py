@@ -6,8 +6,9 @@ it lasts seconds, and training waits meanwhile.
 
 Measured by tests/benchmarks/responsiveness.py (ResNet-20, CIFAR-10, Chromium on the same two cores, otherwise idle): a
 click on the Plan page takes 0.40–0.45 s (p50) and 0.51–0.59 s (p95) idle; while a training runs at nice 10, 0.47 s and
-0.79 s with two threads, 0.59 s and 1.14 s with one. Training alone is 1.6 times as fast with two threads (415 against
-246 images/s); being clicked without a pause costs it half with two threads, a quarter with one. On a machine that other
+0.79 s with two threads, 0.59 s and 1.14 s with one. Training alone made 458 images/s with two threads and 438 with one,
+and 205 and 331 while it was clicked without a pause; a process that only trains, without a server and a browser, made
+415 and 246. On a machine that other
 work keeps at load 10, threads that wait for each other suffer most (25 images/s against 114): OMP_NUM_THREADS=1 is the
 choice there.
 """
