@@ -55,8 +55,6 @@ def _plan(base: Plan, method: str, schedule: str | None, epochs: int) -> Plan:
     kind = METHODS[method].Settings
     body: dict[str, Any] = dict(base.method_settings) if method == base.method else _shared(base, kind)
     settings = kind.parse(body).model_dump()
-    if "preset" in settings:  # its values are written out; naming it again would undo the budget
-        settings["preset"] = "own"
     if schedule is not None:
         settings["schedule"] = schedule
     if "tail_epochs" in settings:

@@ -8,18 +8,17 @@ channel-wise for segmentation, and it feeds the scores.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ..progress import SILENT, Progress
 from ..pruning.groups import GROUP_CRITERIA
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
-from ..settings import Settings
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
 from .base import METHODS, Course, Method, MethodResult
-from .presets import merged
+from .presets import PresetSettings
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
@@ -33,11 +32,13 @@ PRESETS: Mapping[str, dict[str, Any]] = {
     "quick": {"prune": {"epochs": 3}, "tune": {"epochs": 3}},
     "standard": {"prune": {"epochs": 10}, "tune": {"epochs": 40}},
 }
-"""What a preset sets; other fields stay as they are."""
+"""What a preset sets; other fields, and those that are given, stay as they are."""
 
 
-class CPDSettings(Settings):
+class CPDSettings(PresetSettings):
     """What CPD lets a person choose."""
+
+    PRESETS: ClassVar = PRESETS
 
     preset: Literal["own", "quick", "standard"] = Field(
         default="own",
@@ -84,13 +85,6 @@ class CPDSettings(Settings):
     tune: StageSettings = Field(
         default=StageSettings(epochs=40, learning_rate=0.01, weight_decay=5e-4), title="Fine-tuning"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _follow_preset(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        return merged(cls, body, PRESETS.get(body.get("preset", "own"), {}))
 
 
 @METHODS.register("cpd")

@@ -9,17 +9,16 @@ Algorithm 1: they keep their value bit for bit, compete again at the next level,
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
-from ..settings import Settings
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
 from .base import METHODS, Course, Method, MethodResult
-from .presets import merged
+from .presets import PresetSettings
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
@@ -55,11 +54,16 @@ PRESETS: Mapping[str, dict[str, Any]] = {
         "training": {"batch_size": 128, "augment": True},
     },
 }
-"""What a preset sets; other fields stay as they are. ``authors``: what their code uses [C]; the others are ours [D]."""
+"""What a preset sets; other fields, and those that are given, stay as they are.
+
+``authors``: what their code uses [C]; the others are ours [D].
+"""
 
 
-class DG2PFSettings(Settings):
+class DG2PFSettings(PresetSettings):
     """What DG2PF lets a person choose. The defaults are the preset “standard”."""
+
+    PRESETS: ClassVar = PRESETS
 
     preset: Literal["own", "quick", "standard", "large", "authors"] = Field(
         default="own",
@@ -96,13 +100,6 @@ class DG2PFSettings(Settings):
     tune: StageSettings = Field(
         default=StageSettings(epochs=60, learning_rate=0.01, patience=8), title="Fine-tuning without teacher"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _follow_preset(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        return merged(cls, body, PRESETS.get(body.get("preset", "own"), {}))
 
 
 @METHODS.register("dg2pf")

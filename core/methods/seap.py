@@ -13,18 +13,17 @@ that came back, and the moment of the removal.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ..errors import PlanError
 from ..progress import SILENT, Progress
 from ..pruning.gates import ramp
 from ..pruning.plan import Plan
-from ..settings import Settings
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
 from .base import METHODS, Course, Method, MethodResult
-from .presets import merged
+from .presets import PresetSettings
 
 if TYPE_CHECKING:
     from ..comb.groups import Comb
@@ -46,11 +45,13 @@ PRESETS: Mapping[str, dict[str, Any]] = {
     "quick": {"train": {"epochs": 10}},
     "standard": {"train": {"epochs": 60}},
 }
-"""What a preset sets; other fields stay as they are."""
+"""What a preset sets; other fields, and those that are given, stay as they are."""
 
 
-class SEAPSettings(Settings):
+class SEAPSettings(PresetSettings):
     """What SEAP lets a person choose: little, because one rate is all that it needs."""
+
+    PRESETS: ClassVar = PRESETS
 
     preset: Literal["own", "quick", "standard"] = Field(
         default="own",
@@ -89,13 +90,6 @@ class SEAPSettings(Settings):
         description="The rate rises from 5 % to 55 % of the steps, gates may change places until 65 %, then the closed "
         "units are removed and the small network trains on.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _follow_preset(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        return merged(cls, body, PRESETS.get(body.get("preset", "own"), {}))
 
     @field_validator("distillation")
     @classmethod

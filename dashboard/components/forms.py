@@ -93,9 +93,10 @@ def _presets(kind: type[S], found: S | None, key: str, memory: dict[str, Any]) -
     filled form have new keys, because those that a person has touched do not listen any more.
     """
     info = kind.model_fields[PRESET]
-    body = (found or kind()).model_dump()
+    now = found or kind()
+    body = now.model_dump()
     by_name = {
-        name: kind.model_validate(body | {PRESET: name}).model_dump() | {PRESET: OWN}
+        name: now.changed(**{PRESET: name}).model_dump() | {PRESET: OWN}
         for name in get_args(info.annotation)
         if name != OWN
     }

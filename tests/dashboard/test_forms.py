@@ -1,11 +1,12 @@
 """Forms from settings types: sections, folds, optional fields, and what is wrong said at its field."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import Field, ValidationError, model_validator
 from streamlit.testing.v1 import AppTest
 
+from core.methods.presets import PresetSettings
 from core.settings import Settings
 from dashboard.components.forms import problem_sentence
 
@@ -40,18 +41,14 @@ class Everything(Settings):
         return self
 
 
-class Preset(Settings):
+class Preset(PresetSettings):
     """Fields that a preset fills in."""
+
+    PRESETS: ClassVar = {"quick": {"epochs": 1, "teacher": {"temperature": 2.0}}, "long": {"epochs": 90}}
 
     preset: Literal["own", "quick", "long"] = Field(default="own", title="Preset")
     teacher: Teacher = Field(default_factory=Teacher, title="Teacher")
     epochs: int = Field(default=3, ge=1, title="Epochs")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill(cls, body: dict[str, object]) -> dict[str, object]:
-        known = {"quick": {"epochs": 1, "teacher": {"temperature": 2.0}}, "long": {"epochs": 90}}
-        return {**body, **known.get(str(body.get("preset")), {})}
 
 
 def preset_page() -> None:

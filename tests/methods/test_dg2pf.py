@@ -296,7 +296,7 @@ class TestSettings:
     def test_a_preset_leaves_other_fields_alone(self):
         settings = DG2PFSettings.parse({"preset": "quick", "training": {"batch_size": 9}, "prune": {"momentum": 0.5}})
         assert settings.training.batch_size == 9
-        assert (settings.prune.momentum, settings.prune.epochs, settings.prune.optimizer) == (0.5, 5, "sgd")
+        assert (settings.prune.momentum, settings.prune.epochs, settings.prune.optimizer) == (0.5, 5, "adamw")
 
     @pytest.mark.parametrize(
         ("settings", "message"),
