@@ -16,6 +16,7 @@ from ..data.tasks import training_loss
 from ..errors import ModelError, PlanError
 from ..models.memory_order import to_channels_last
 from ..models.traced import TracedModel
+from .attention import FeatureMaps, Place, attention_loss, stage_ends
 from .hooks import Hook
 from .objective import CrossEntropy, Objective
 from .settings import DistillationSettings
@@ -32,6 +33,7 @@ __all__ = [
     "ProgressiveTeacher",
     "channel_wise_divergence",
     "make_objective",
+    "shared_stage_ends",
     "softened_divergence",
     "teacher_for",
 ]
@@ -61,10 +63,11 @@ def channel_wise_divergence(student: Tensor, teacher: Tensor, temperature: float
 
 
 class Distillation(Objective):
-    """L = α·T²·KL + (1 − α)·CE (canonical), or T²·[α·KL + (1 − α)·CE] (``authors``: DG2PF's code).
+    """L = α·T²·KL + (1 − α)·CE (canonical), or T²·[α·KL + (1 − α)·CE] (``authors``: DG2PF's code); plus β·attention
+    transfer where β is not 0.
 
-    The teacher is frozen and in eval mode, and sees the same preprocessed batch. Without augmentation its logits are
-    computed once, in the order of the training examples, and kept.
+    The teacher is frozen and in eval mode, and sees the same preprocessed batch. Without augmentation and attention its
+    logits are computed once, in the order of the training examples, and kept.
     """
 
     def __init__(
@@ -77,6 +80,9 @@ class Distillation(Objective):
         self._autocast: Callable[[], Any] | None = None
         self._cache: Tensor | None = None
         self._row: Tensor | None = None
+        self._run: Run | None = None
+        self._watched: TracedModel | None = None
+        self._maps: tuple[FeatureMaps, FeatureMaps] | None = None  # of the student, of the teacher
 
     def begin(self, run: "Run", indices: "np.ndarray[Any, Any]") -> None:
         """Put the teacher on the run's device; fill the cache where images do not change."""
@@ -84,8 +90,14 @@ class Distillation(Objective):
         if run.settings.channels_last:
             to_channels_last(self.teacher.graph_module)
         self._autocast = run.fabric.autocast
+        self._run = run
         changes = run.settings.augment and run.splits.train.augmentation != "none"
-        if not changes and self.settings.teacher != "progressive" and self._cache is None:
+        if (
+            not changes
+            and not self.settings.attention
+            and self.settings.teacher != "progressive"
+            and self._cache is None
+        ):
             self._fill(run, indices)
 
     def _fill(self, run: "Run", indices: "np.ndarray[Any, Any]") -> None:
@@ -110,12 +122,27 @@ class Distillation(Objective):
 
     def teach(self, x_NCHW: Tensor, indices: "np.ndarray[Any, Any]") -> Tensor:
         """See ``Objective.teach``."""
+        if self.settings.attention:
+            self._watch()
         if self._cache is not None and self._row is not None:
             return self._cache[self._row[torch.from_numpy(indices)]].to(x_NCHW.device)
         return self._logits(x_NCHW)
 
+    def _watch(self) -> None:
+        """Keep the feature maps of the teacher and of the network that is trained now: a removal replaces it."""
+        assert self._run is not None
+        if self._watched is self._run.model:
+            return
+        self.end(self._run)
+        self._watched = self._run.model
+        places = shared_stage_ends(self._watched, self.teacher)
+        self._maps = (
+            FeatureMaps(self._watched.graph_module, places[0]),
+            FeatureMaps(self.teacher.graph_module, places[1]),
+        )
+
     def loss(self, student: Tensor, targets: Tensor, teacher: Tensor | None) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """See ``Objective.loss``; the parts are the plain cross-entropy and the plain divergence."""
+        """See ``Objective.loss``; the parts are the plain cross-entropy, divergence and attention."""
         assert teacher is not None
         temperature, alpha = self.settings.temperature, self.settings.alpha
         diverge = softened_divergence if student.ndim == 2 else channel_wise_divergence
@@ -123,7 +150,33 @@ class Distillation(Objective):
         ce = training_loss(student, targets, ignore_index=self.ignore_index)
         scale = temperature**2
         ce_scale = scale if self.settings.form == "authors" else 1.0
-        return alpha * scale * kd + (1.0 - alpha) * ce_scale * ce, {"ce": ce, "kd": kd}
+        total, parts = alpha * scale * kd + (1.0 - alpha) * ce_scale * ce, {"ce": ce, "kd": kd}
+        if self._maps is None:
+            return total, parts
+        parts["attention"] = attention_loss(*(maps.take() for maps in self._maps))
+        return total + self.settings.attention * parts["attention"], parts
+
+    def end(self, run: "Run") -> None:
+        """See ``Objective.end``."""
+        for maps in self._maps or ():
+            maps.close()
+        self._maps = self._watched = None
+
+
+def shared_stage_ends(student: TracedModel, teacher: TracedModel) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
+    """Where both have feature maps of the same resolution, stage by stage.
+
+    Raises:
+        PlanError: when one of them has none, or their resolutions differ.
+    """
+    (ours, sizes), (theirs, wanted) = stage_ends(student), stage_ends(teacher)
+    if sizes != wanted:
+        raise PlanError(
+            "Attention transfer needs stages of the same resolution: the model's are "
+            f"{', '.join(f'{h}×{w}' for h, w in sizes)}, the teacher's {', '.join(f'{h}×{w}' for h, w in wanted)}. "
+            "Choose another teacher, or the weight 0."
+        )
+    return ours, theirs
 
 
 class ProgressiveTeacher(Hook):
@@ -174,8 +227,16 @@ def teacher_for(settings: DistillationSettings, model: TracedModel) -> TracedMod
     """The teacher that the settings name: the dense ``model``, or a stored one.
 
     Raises:
-        PlanError: when the stored model is missing, or does not fit the student's images and classes.
+        PlanError: when the stored model is missing, or does not fit the student's images and classes; when attention
+            is to be transferred and feature maps do not allow it.
     """
+    teacher = _named_teacher(settings, model)
+    if settings.attention and settings.form != "off":
+        shared_stage_ends(model, teacher)
+    return teacher
+
+
+def _named_teacher(settings: DistillationSettings, model: TracedModel) -> TracedModel:
     if settings.teacher != "model":
         return model
     if settings.teacher_folder is None:

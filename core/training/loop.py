@@ -214,6 +214,7 @@ class Run:
         self.history.restored(best.epoch)
         for hook in hooks:
             hook.end(self)
+        objective.end(self)
         self._finished_hooks.append([hook.state() for hook in hooks])
         self.progress.publish(self.history.to_json())
 

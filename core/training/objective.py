@@ -32,6 +32,9 @@ class Objective:
         """
         raise NotImplementedError
 
+    def end(self, run: "Run") -> None:
+        """The stage is over: let go of the model."""
+
 
 class CrossEntropy(Objective):
     """Cross-entropy with the targets (over all pixels that are not ignored, for segmentation)."""

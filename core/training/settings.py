@@ -95,7 +95,8 @@ class StageSettings(Settings):
 
 
 class DistillationSettings(Settings):
-    """Learning from a teacher: L = α·T²·KL(teacher ‖ student) + (1 − α)·cross-entropy (Hinton et al. 2015)."""
+    """Learning from a teacher: L = α·T²·KL(teacher ‖ student) + (1 − α)·cross-entropy (Hinton et al. 2015), and
+    β·attention transfer."""
 
     form: Literal["canonical", "authors", "off"] = Field(
         default="canonical",
@@ -115,6 +116,15 @@ class DistillationSettings(Settings):
         max_length=4096,
         title="Folder of the teacher",
         description="For the teacher “model”: a folder that TracedModel.save wrote.",
+    )
+    attention: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e6,
+        title="Weight of attention transfer β",
+        json_schema_extra=ADVANCED,
+        description="Adds β times the difference between where student and teacher look at the end of each stage "
+        "(Zagoruyko & Komodakis, ICLR 2017); 1 to 100 is usual, 0 is off. Needs feature maps, as CNNs have them.",
     )
 
     @field_validator("teacher_folder")

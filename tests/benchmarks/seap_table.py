@@ -273,7 +273,7 @@ def main() -> None:
     options.add_argument("--jpeg", type=int, default=0, help="more training images, from cifar10-jpeg")
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--learning-rate", type=float, default=0.01)
-    options.add_argument("--gate-rate", type=float, default=1e-2, help="learning rate of SEAP's gates")
+    options.add_argument("--gate-rate", type=float, default=1e-3, help="learning rate of SEAP's gates")
     options.add_argument("--cpd-interval", type=int, default=10, help="steps between two removals")
     options.add_argument("--vgg-width", type=float, default=0.5, help="channels of VGG-16, as a part of the original's")
     options.add_argument("--vgg-epochs", type=int, default=60)
