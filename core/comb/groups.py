@@ -10,16 +10,14 @@ computed here is our own.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from ..models.traced import TracedModel
+from .kinds import Kind
 from .reader import Reader
 
 __all__ = ["Comb", "Group", "Kind", "Member"]
-
-Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
 
 
 @dataclass(frozen=True, eq=False)

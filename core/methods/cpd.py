@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ..comb.kinds import KINDS, Kind
 from ..progress import SILENT, Progress
 from ..pruning.groups import GROUP_CRITERIA
 from ..pruning.plan import Plan
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ..training.removal import RemovalTarget
 
 __all__ = ["CPD", "PRESETS", "CPDSettings"]
-
-_Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
 
 PRESETS: Mapping[str, dict[str, Any]] = {
     "quick": {"prune": {"epochs": 3}, "tune": {"epochs": 3}},
@@ -73,9 +72,7 @@ class CPDSettings(PresetSettings):
         description="Channels that stay are multiples of this. Kernels like 8, or 16 with AVX-512.",
     )
     min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[_Kind, ...] = Field(
-        default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
-    )
+    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(alpha=0.5), title="Distillation")
     prune: StageSettings = Field(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from ..comb.kinds import KINDS, Kind
 from ..errors import PlanError
 from ..progress import SILENT, Progress
 from ..pruning.gates import ramp
@@ -38,8 +39,6 @@ PHASES = (0.05, 0.55, 0.65)
 """Where the ramp begins, where it ends, and when closed units are removed: fractions of all steps [D]."""
 
 RECALIBRATION_BATCHES = 100
-
-_Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
 
 PRESETS: Mapping[str, dict[str, Any]] = {
     "quick": {"train": {"epochs": 10}},
@@ -72,9 +71,7 @@ class SEAPSettings(PresetSettings):
         description="Channels that stay are multiples of this; kernels like 8 or 16.",
     )
     min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[_Kind, ...] = Field(
-        default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
-    )
+    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
     gate_learning_rate: float = Field(
         default=1e-3,
         gt=0.0,

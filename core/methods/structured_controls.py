@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from ..comb.kinds import KINDS, Kind
 from ..progress import SILENT, Progress
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.plan import Plan
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from ..training.removal import RemovalTarget
 
 __all__ = ["OneShotStructuredFineTuned", "StructuredFineTuneSettings"]
-
-_Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
 
 
 class StructuredFineTuneSettings(Settings):
@@ -35,9 +34,7 @@ class StructuredFineTuneSettings(Settings):
     )
     round_to: int = Field(default=4, ge=1, le=1024, title="Round channels to")
     min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[_Kind, ...] = Field(
-        default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
-    )
+    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
     calibration_images: int = Field(
         default=512, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
     )

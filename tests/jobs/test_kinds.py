@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,16 @@ def test_random_weights_come_with_a_note_that_accuracy_is_at_chance(runner: Runn
     assert any("chance" in sentence for sentence in notes)
     # Grey 32×32 images into an RGB network: said, not silent.
     assert any("repeated to three channels" in sentence for sentence in notes)
+
+
+def test_a_model_that_knows_the_selection_images_is_said_to(runner: Runner, shared_data: Path) -> None:
+    """The published CIFAR weights were trained on what is the selection split here."""
+    other = runner.workspace.store.create_session("familiar")
+    weights = shared_data / "checkpoints" / "resnet20-12fca82f.th"
+    model = {"source": "cifar", "name": "resnet20", "checkpoint": str(weights)}
+    data = {"source": "cifar10", "root": str(shared_data / "cifar10-mini")}
+    notes = result(runner, "open", {"model": model, "data": data}, other)["notes"]
+    assert any("knows the selection images" in sentence for sentence in notes)
 
 
 def test_prune_makes_an_exact_variant_with_lineage(runner: Runner, session: Session, variant_id: str) -> None:

@@ -159,7 +159,8 @@ def _dense_variant(
         layers=_untouched_layers(model),
         **measured,
     )
-    return variant, _chance_note(measured["metrics"]["test"], splits)
+    metrics = measured["metrics"]
+    return variant, [*_chance_note(metrics["test"], splits), *_familiar_note(metrics["select"], metrics["test"])]
 
 
 def _untouched_layers(model: "TracedModel") -> list[dict[str, Any]]:
@@ -183,6 +184,17 @@ def _chance_note(test: Mapping[str, Any], splits: "Splits") -> list[str]:
             "weights trained, and are normalisation and class order those it was trained with?"
         ]
     return []
+
+
+def _familiar_note(select: Mapping[str, Any], test: Mapping[str, Any]) -> list[str]:
+    """Images that a model was trained on do not tell which plan is better: everything looks right on them."""
+    if None in (select["low"], test["high"]) or select["low"] <= test["high"]:
+        return []
+    return [
+        f"The model knows the selection images: {select['score']:.1%} there, {test['score']:.1%} on the test "
+        "images. It was probably trained on them, so sensitivity and plans look better than they are: trust figures of "
+        "the test split."
+    ]
 
 
 class _Checking(Progress):
