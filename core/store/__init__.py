@@ -2,7 +2,19 @@
 
 from .artifacts import Artifacts
 from .database import Store
-from .records import Dataset, Job, JobState, Measurement, Model, Sensitivity, Session, Variant
+from .records import (
+    Dataset,
+    Job,
+    JobState,
+    Measurement,
+    Model,
+    SavedPlan,
+    Sensitivity,
+    Session,
+    Share,
+    Variant,
+    View,
+)
 from .workspace import Workspace
 
 __all__ = [
@@ -12,9 +24,12 @@ __all__ = [
     "JobState",
     "Measurement",
     "Model",
+    "SavedPlan",
     "Sensitivity",
     "Session",
+    "Share",
     "Store",
     "Variant",
+    "View",
     "Workspace",
 ]

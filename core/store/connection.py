@@ -1,7 +1,7 @@
 """Reading and writing rows: one transaction per call, and database errors in words."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StoreError
 
-__all__ = ["Rows", "clean_name", "in_words", "new_id", "now"]
+__all__ = ["Rows", "clean_name", "free_name", "in_words", "new_id", "now"]
 
 MAX_NAME = 120
 
@@ -32,6 +32,16 @@ def clean_name(name: str, default: str) -> str:
     words = "".join(char if char.isprintable() else " " for char in name).split()
     label = " ".join(words) or default
     return label if len(label) <= MAX_NAME else label[: MAX_NAME - 1] + "…"
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """``name``, with a number behind it when it is taken."""
+    number = 2
+    free = name
+    while free in taken:
+        free = f"{name} ({number})"
+        number += 1
+    return free
 
 
 class Rows:

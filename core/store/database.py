@@ -3,36 +3,39 @@
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from ..errors import StoreError
 from .connection import in_words, now
 from .job_rows import JobRows
+from .kept_rows import KeptRows
+from .migrations import bring_up_to_date, copy_beside, schema_version
 from .result_rows import ResultRows
 from .session_rows import SessionRows
-from .tables import SCHEMA_VERSION, meta, metadata, open_engine
+from .share_rows import ShareRows
+from .tables import SCHEMA_VERSION, open_engine
 
 __all__ = ["Store"]
 
 
-class Store(SessionRows, ResultRows, JobRows):
-    """Sessions, models, data sets, variants, measurements, sensitivities and jobs, in SQLite or by a database URL.
+class Store(SessionRows, ResultRows, JobRows, KeptRows, ShareRows):
+    """Sessions, models, data sets, variants, measurements, sensitivities, jobs, what people keep and what they share,
+    in SQLite or by a database URL.
 
     Every method is one transaction and may be called from any thread. Unknown ids raise StoreError.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        try:
-            metadata.create_all(engine)
-        except SQLAlchemyError as error:
-            raise in_words(error) from error
-        self._check_version()
+        with self._read() as connection:
+            version = schema_version(connection)
+        if version != SCHEMA_VERSION:
+            with self._write() as connection:
+                bring_up_to_date(connection)
 
     @classmethod
     def open(cls, file: Path, *, url: str | None = None) -> tuple["Store", str | None]:
-        """The store in ``file`` (or at ``url``), and a notice for the person when a damaged file was set aside.
+        """The store in ``file`` (or at ``url``), and a notice for the person when the file was damaged or old.
 
         Raises:
             StoreError: when it cannot be opened, or was written by a newer version.
@@ -40,22 +43,18 @@ class Store(SessionRows, ResultRows, JobRows):
         if url:
             return cls(open_engine(url, file)), None
         notice = _set_aside_if_damaged(file)
-        return cls(open_engine(None, file)), notice
+        engine = open_engine(None, file)
+        try:
+            copy = copy_beside(engine, file)
+        except SQLAlchemyError as error:
+            raise in_words(error) from error
+        if copy is not None:
+            notice = f"The database was brought to format {SCHEMA_VERSION}; a copy of the old one is {copy.name}."
+        return cls(engine), notice
 
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
-
-    def _check_version(self) -> None:
-        with self._write() as connection:
-            found = connection.execute(select(meta.c.value).where(meta.c.key == "schema")).scalar()
-            if found is None:
-                connection.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
-            elif int(found) > SCHEMA_VERSION:
-                raise StoreError(
-                    f"This workspace database was written by a newer Espalier (format {found}, this one reads up to "
-                    f"{SCHEMA_VERSION}); update Espalier or choose another folder with --workspace."
-                )
 
 
 def _set_aside_if_damaged(file: Path) -> str | None:

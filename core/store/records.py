@@ -10,7 +10,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Dataset", "Job", "JobState", "Measurement", "Model", "Sensitivity", "Session", "Variant"]
+__all__ = [
+    "Dataset",
+    "Job",
+    "JobState",
+    "Measurement",
+    "Model",
+    "SavedPlan",
+    "Sensitivity",
+    "Session",
+    "Share",
+    "Variant",
+    "View",
+]
 
 
 class Record(BaseModel):
@@ -38,7 +50,8 @@ class JobState(StrEnum):
 class Session(Record):
     """A person's work: one model, one data set, a draft plan, and the runs and variants made from them.
 
-    ``revision`` grows with every write of the draft; a write that names an older revision is refused.
+    ``revision`` grows with every write of the draft; a write that names an older revision is refused. ``owner`` is the
+    person it belongs to, "" where nobody logs in.
     """
 
     id: str
@@ -49,6 +62,7 @@ class Session(Record):
     revision: int = 0
     created: datetime
     updated: datetime
+    owner: str = ""
 
 
 class Model(Record):
@@ -144,3 +158,41 @@ class Sensitivity(Record):
     result: dict[str, Any]
     complete: bool
     created: datetime
+
+
+class SavedPlan(Record):
+    """A plan that a person kept under a name. ``plan`` is ``Plan.to_json()``."""
+
+    id: str
+    session_id: str
+    name: str
+    plan: dict[str, Any]
+    created: datetime
+
+
+class View(Record):
+    """A page with what is chosen on it (``body``), kept under a name; shown one after another in a presentation."""
+
+    id: str
+    session_id: str
+    name: str
+    body: dict[str, Any]
+    position: int
+    created: datetime
+
+
+class Share(Record):
+    """A frozen report that can be read by whoever has the link. Of its token only the SHA-256 is known.
+
+    ``body``: see ``core.sharing.report``; ``artifact`` may hold what is too large for a row.
+    """
+
+    id: str
+    token_hash: str
+    session_id: str
+    title: str
+    body: dict[str, Any]
+    artifact: str | None = None
+    allow_onnx: bool = False
+    created: datetime
+    revoked: datetime | None = None

@@ -8,7 +8,7 @@ from sqlalchemy import Table, delete, insert, or_, select, union, update
 from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
-from .connection import Rows, clean_name, new_id, now
+from .connection import Rows, clean_name, free_name, new_id, now
 from .records import Dataset, Measurement, Model, Sensitivity, Variant
 from .tables import datasets, measurements, models, sensitivities, sessions, variants
 
@@ -81,7 +81,7 @@ class ResultRows(Rows):
             values = {
                 "id": variant_id,
                 "session_id": session_id,
-                "name": _free_name(clean_name(name, "variant"), taken),
+                "name": free_name(clean_name(name, "variant"), taken),
                 "model_id": model_id,
                 "data_id": data_id,
                 "artifact": artifact,
@@ -244,12 +244,3 @@ class ResultRows(Rows):
     def _put(connection: Connection, table: Table, id: str, values: Mapping[str, Any]) -> None:
         if connection.execute(update(table).where(table.c.id == id).values(**values)).rowcount == 0:
             connection.execute(insert(table).values(id=id, created=now(), **values))
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    number = 2
-    free = name
-    while free in taken:
-        free = f"{name} ({number})"
-        number += 1
-    return free

@@ -20,10 +20,10 @@ MAX_DRAFT_BYTES = 1_000_000
 class SessionRows(Rows):
     """The part of ``Store`` that knows sessions."""
 
-    def create_session(self, name: str = "") -> Session:
-        """A new, empty session; ``name`` is only a label (one line, 120 characters at most)."""
+    def create_session(self, name: str = "", owner: str = "") -> Session:
+        """A new, empty session; ``name`` is only a label (one line, 120 characters at most), ``owner`` whose it is."""
         time = now()
-        session = Session(id=new_id(), name=clean_name(name, "Untitled"), created=time, updated=time)
+        session = Session(id=new_id(), name=clean_name(name, "Untitled"), created=time, updated=time, owner=owner)
         with self._write() as connection:
             connection.execute(insert(sessions).values(session.model_dump()))
         return session

@@ -38,12 +38,15 @@ __all__ = [
     "metadata",
     "models",
     "open_engine",
+    "saved_plans",
     "sensitivities",
     "sessions",
+    "shares",
     "variants",
+    "views",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 30.0
 
 metadata = MetaData()
@@ -79,6 +82,10 @@ def _time(name: str, *, nullable: bool = False) -> Column[datetime]:
 
 def _json(name: str, *, nullable: bool = False) -> Column[Any]:
     return Column(name, JSON(none_as_null=True), nullable=nullable)
+
+
+def _session() -> Column[str]:
+    return Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True)
 
 
 meta = Table("meta", metadata, Column("key", String(32), primary_key=True), Column("value", String(64), nullable=False))
@@ -117,6 +124,8 @@ sessions = Table(
     Column("revision", Integer, nullable=False),
     _time("created"),
     _time("updated"),
+    # Since schema 2, and last: where a migration puts it.
+    Column("owner", Text, nullable=False, server_default=""),
 )
 
 jobs = Table(
@@ -158,7 +167,7 @@ variants = Table(
     metadata,
     _number(),
     _id(),
-    Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
+    _session(),
     Column("name", Text, nullable=False),
     Column("model_id", ForeignKey("models.id"), nullable=False),
     Column("data_id", ForeignKey("datasets.id"), nullable=False),
@@ -199,6 +208,45 @@ sensitivities = Table(
     Column("complete", Boolean, nullable=False),
     _time("created"),
     Index("ix_sensitivities_model_data", "model_id", "data_id"),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    _number(),
+    _id(),
+    # SHA-256 of the token: who reads the database cannot open its links.
+    Column("token_hash", String(64), nullable=False, unique=True),
+    _session(),
+    Column("title", Text, nullable=False),
+    _json("body"),
+    Column("artifact", String(64)),
+    Column("allow_onnx", Boolean, nullable=False),
+    _time("created"),
+    _time("revoked", nullable=True),
+)
+
+saved_plans = Table(
+    "saved_plans",
+    metadata,
+    _number(),
+    _id(),
+    _session(),
+    Column("name", Text, nullable=False),
+    _json("plan"),
+    _time("created"),
+)
+
+views = Table(
+    "views",
+    metadata,
+    _number(),
+    _id(),
+    _session(),
+    Column("name", Text, nullable=False),
+    _json("body"),
+    Column("position", Integer, nullable=False),
+    _time("created"),
 )
 
 

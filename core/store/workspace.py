@@ -18,7 +18,7 @@ from .connection import new_id, now
 from .database import Store
 from .files import file_errors, write_atomically
 from .lock import ServerLock
-from .tables import datasets, jobs, measurements, models, sensitivities, sessions, variants
+from .tables import metadata
 
 __all__ = ["WORKSPACE_VERSION", "Workspace", "default_folder", "log"]
 
@@ -122,7 +122,7 @@ class Workspace:
     def _used_artifacts(self) -> set[str]:
         used: set[str] = set()
         with self.store.engine.connect() as connection:
-            for table in (models, datasets, sessions, variants, measurements, sensitivities, jobs):
+            for table in metadata.sorted_tables:
                 for row in connection.execute(select(table)).mappings():
                     # Uploaded checkpoints are named by a path inside a spec, exports by a result: look everywhere.
                     used.update(_ARTIFACT_ID.findall(json.dumps(dict(row), default=str)))

@@ -86,6 +86,17 @@ class TestStore:
             lambda store: store.get_job("../../etc"),
             lambda store: store.request_cancel("x"),
             lambda store: store.create_job("open", {}, owner=ME, session_id="x"),
+            lambda store: store.save_plan("x", "plan", {}),
+            lambda store: store.get_saved_plan("x"),
+            lambda store: store.rename_saved_plan("x", "plan"),
+            lambda store: store.delete_saved_plan("x"),
+            lambda store: store.save_view("x", "view", {}),
+            lambda store: store.rename_view("x", "view"),
+            lambda store: store.move_view("x", 1),
+            lambda store: store.delete_view("x"),
+            lambda store: store.add_share("x", token_hash="0" * 64, title="", body={}),
+            lambda store: store.get_share("x"),
+            lambda store: store.revoke_share("x"),
             lambda store: store.add_measurement(variant_id="x", kind="latency", context={}, result={}),
         ],
     )
@@ -165,16 +176,85 @@ class TestStore:
         assert store.sensitivities(session.model_id, session.data_id) == [full]
         assert store.find_sensitivity("nothing") is None
 
+    def test_plans_are_kept_under_names_that_stay_different(self, store: Store) -> None:
+        session = store.create_session()
+        plan = {"sparsity": 0.5, "notes": "é"}
+        first = store.save_plan(session.id, " half\n", plan)
+        assert store.save_plan(session.id, "half", {}).name == "half (2)"
+        assert (first.name, first.plan) == ("half", plan)
+        assert store.get_saved_plan(first.id) == first
+        assert store.rename_saved_plan(first.id, "  ").name == "half"
+        assert store.rename_saved_plan(first.id, "better").name == "better"
+        assert [kept.name for kept in store.saved_plans(session.id)] == ["better", "half (2)"]
+        store.delete_saved_plan(first.id)
+        assert [kept.name for kept in store.saved_plans(session.id)] == ["half (2)"]
+        with pytest.raises(StoreError, match="1 MB"):
+            store.save_plan(session.id, "huge", {"overrides": "x" * 2_000_000})
+
+    def test_the_number_of_kept_plans_is_bounded(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("core.store.kept_rows.MAX_KEPT", 2)
+        session, other = store.create_session(), store.create_session()
+        for _ in range(2):
+            store.save_plan(session.id, "", {})
+        with pytest.raises(StoreError, match="at most 2"):
+            store.save_plan(session.id, "third", {})
+        store.save_plan(other.id, "first", {})
+
+    def test_views_keep_their_order(self, store: Store) -> None:
+        session, other = store.create_session(), store.create_session()
+        views = [store.save_view(session.id, name, {"page": name}) for name in "abc"]
+        store.save_view(other.id, "x", {})
+
+        def names() -> list[str]:
+            return [view.name for view in store.views(session.id)]
+
+        store.move_view(views[2].id, -1)
+        assert names() == ["a", "c", "b"]
+        store.move_view(views[0].id, -5)
+        assert names() == ["a", "c", "b"]
+        store.move_view(views[0].id, 9)
+        assert names() == ["c", "b", "a"]
+        store.delete_view(views[1].id)
+        store.save_view(session.id, "d", {})
+        assert names() == ["c", "a", "d"]
+        assert store.rename_view(views[2].id, "last").name == "last"
+        assert store.views(session.id)[0].body == {"page": "c"}
+
+    def test_shares_are_found_by_the_hash_of_their_token(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        session = store.create_session()
+        share = store.add_share(
+            session.id, token_hash="a" * 64, title="One\nreport", body={"variants": []}, allow_onnx=True
+        )
+        assert (share.title, share.allow_onnx, share.revoked) == ("One report", True, None)
+        assert store.find_share("a" * 64) == share
+        assert store.find_share("b" * 64) is None
+        with pytest.raises(StoreError):
+            store.add_share(session.id, token_hash="a" * 64, title="same token", body={})
+        revoked = store.revoke_share(share.id)
+        assert revoked.revoked is not None
+        assert store.revoke_share(share.id) == revoked
+        assert store.shares(session.id) == [revoked]
+        monkeypatch.setattr("core.store.share_rows.MAX_SHARES", 1)
+        store.add_share(session.id, token_hash="c" * 64, title="", body={})
+        with pytest.raises(StoreError, match="at most 1"):
+            store.add_share(session.id, token_hash="d" * 64, title="", body={})
+        store.delete_session(session.id)
+        assert store.find_share("c" * 64) is None
+
     def test_deleting_a_session_deletes_what_is_its_own(self, store: Store, filled: tuple[Session, Variant]) -> None:
         session, dense = filled
         job = store.create_job("open", {}, owner=ME, session_id=session.id)
         store.put_partial(job.id, {"a": 1})
         measurement = store.add_measurement(variant_id=dense.id, kind="onnx", context={}, result={})
+        kept = store.save_plan(session.id, "plan", {})
+        view = store.save_view(session.id, "view", {})
         store.delete_session(session.id)
         for gone in (
             lambda: store.get_variant(dense.id),
             lambda: store.get_job(job.id),
             lambda: store.get_measurement(measurement.id),
+            lambda: store.get_saved_plan(kept.id),
+            lambda: store.delete_view(view.id),
         ):
             with pytest.raises(StoreError):
                 gone()

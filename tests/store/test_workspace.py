@@ -154,7 +154,9 @@ def test_kill_9_while_writing_leaves_a_workspace_that_opens(tmp_path: Path) -> N
 
 def test_garbage_collection_keeps_what_any_row_names(workspace: Workspace) -> None:
     store, artifacts = workspace.store, workspace.artifacts
-    model, weights, upload, exported, lost = (artifacts.put_bytes(name) for name in (b"m", b"w", b"u", b"e", b"lost"))
+    model, weights, upload, exported, shared, planned, lost = (
+        artifacts.put_bytes(name) for name in (b"m", b"w", b"u", b"e", b"s", b"p", b"lost")
+    )
     row = store.add_model(
         id="1" * 64,
         name="m",
@@ -169,11 +171,13 @@ def test_garbage_collection_keeps_what_any_row_names(workspace: Workspace) -> No
     store.set_session_model(session.id, row.id)
     variant = store.add_variant(session_id=session.id, name="v", model_id=row.id, data_id=data.id, artifact=model)
     store.add_measurement(variant_id=variant.id, kind="onnx", context={}, result={"artifact": exported})
+    store.add_share(session.id, token_hash="3" * 64, title="s", body={"variants": []}, artifact=shared)
+    store.save_plan(session.id, "p", {"method_settings": {"teacher_folder": f"artifact:{planned}"}})
     assert workspace.collect_garbage() == 0
     assert workspace.collect_garbage(older_than_s=0) == 1
     assert lost not in artifacts
     store.delete_session(session.id)
-    assert workspace.collect_garbage(older_than_s=0) == 4
+    assert workspace.collect_garbage(older_than_s=0) == 6
     assert list(artifacts) == []
     with pytest.raises(StoreError):
         store.get_model(row.id)
