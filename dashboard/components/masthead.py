@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.store.records import Job, Session
+from core.store.records import Job, JobState, Session
 from dashboard import backend, state
 from dashboard.catalogue import catalogue
 
@@ -55,7 +55,7 @@ def _indicator(session_id: str, seen: tuple[str, ...]) -> None:
     live = live_jobs(session_id)
     if tuple(job.id for job in live) != seen:
         st.rerun(scope="app")
-    job = live[-1]
+    job = next((job for job in reversed(live) if job.state is JobState.RUNNING), live[-1])
     more = f" (+{len(live) - 1})" if len(live) > 1 else ""
     st.html(
         f'<div class="esp-strip esp-work" role="status" title="{escape(job.title)}: {escape(job_line(job))}">'
