@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+from ..pruning.patterns import SPEED_OF_PATTERNS
 from ..pruning.plan import Plan
 
 __all__ = ["ZEROS_MEASURED", "expectation"]
@@ -22,7 +23,7 @@ def expectation(plan: Plan, *, removes: Literal["weights", "units", "nothing"] =
     """
     if removes == "nothing":
         return "Nothing is removed by this method: size and speed stay as they are. It shows what training alone does."
-    if plan.sparsity == 0.0 and not any(plan.overrides.values()):
+    if plan.removes_nothing:
         return "Nothing is removed by this plan: size, speed and predictions stay as they are."
     if removes == "units":
         return (
@@ -30,7 +31,8 @@ def expectation(plan: Plan, *, removes: Literal["weights", "units", "nothing"] =
             "network runs depends on the channel counts that remain, and multiples of 8 or 16 are kind to kernels. "
             "Compare shows what your machine measures."
         )
-    return (
+    said = (
         "Expect a smaller compressed file, not a faster model: zeros do not make dense kernels faster "
         f"({ZEROS_MEASURED}). Compare shows what your machine measures."
     )
+    return f"{said} {SPEED_OF_PATTERNS}" if plan.patterns else said

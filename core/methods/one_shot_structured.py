@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from ..comb.kinds import KINDS, Kind
 from ..errors import PlanError
 from ..progress import SILENT, Progress
 from ..pruning.criteria.base import CalibrationContext
@@ -22,7 +23,7 @@ from ..pruning.groups.choosing import (
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
-from .results import surviving_masks, surviving_rows
+from .results import surviving_masks, surviving_rows, with_patterns
 
 if TYPE_CHECKING:
     from ..comb.sheet import GroupSheet
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["OneShotStructured", "OneShotStructuredSettings", "planned_removal"]
 
 _STAND_IN = "magnitude"
-_Kind = Literal["channels", "heads", "head_width", "neurons", "embedding"]
 _Criterion = Literal[("plan", *GROUP_CRITERIA)]  # type: ignore[valid-type]
 _Allocation = Literal[("plan", *GROUP_ALLOCATIONS)]  # type: ignore[valid-type]
 
@@ -64,9 +64,7 @@ class OneShotStructuredSettings(Settings):
         description="Channels that stay are multiples of this; kernels like 8 or 16.",
     )
     min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[_Kind, ...] = Field(
-        default=("channels", "heads", "head_width", "neurons", "embedding"), title="Kinds of groups that may shrink"
-    )
+    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
     recalibrate: bool = Field(
         default=True,
         title="Recalibrate BatchNorm",
@@ -120,7 +118,7 @@ class OneShotStructured(Method):
         progress: Progress = SILENT,
         checkpoints: "Checkpoints | None" = None,
     ) -> MethodResult:
-        """Comb → score → allocate → remove → verify → recalibrate."""
+        """Comb → score → allocate → remove → verify → N:M patterns → recalibrate."""
         from ..analysis.network_latency import NetworkLatency
         from ..analysis.recalibration import recalibrate_batchnorm
         from ..comb.combing import comb
@@ -140,7 +138,7 @@ class OneShotStructured(Method):
         progress.check()
         times = NetworkLatency(found, progress=progress) if _needs_times(settings) else None
         removal, _ = planned_removal(sheet, plan, milliseconds=times)
-        if not any(removal.values()):
+        if not any(removal.values()) and not plan.patterns:
             survivors = Survivors(found, {})
             notes = ["Nothing is removed: the result is the dense model, bit for bit."]
             return MethodResult(
@@ -166,6 +164,12 @@ class OneShotStructured(Method):
                 f"{latency['predicted_ms']:.3g} ms of {latency['dense_ms']:.3g} ms ({latency['ratio']:.2f}×), from "
                 "layers timed on this machine; Compare measures it."
             )
+        patterned = _patterned(pruned, plan)
+        masks = with_patterns(surviving_masks(found, survivors), patterned)
+        if patterned:
+            notes.append(
+                f"{len(patterned)} layers of what is left have an N:M pattern: the largest of each block stay."
+            )
         if settings.recalibrate:
             notes.append(_recalibrated(pruned, splits, settings, plan, progress, recalibrate_batchnorm))
         history = {
@@ -177,11 +181,32 @@ class OneShotStructured(Method):
         }
         return MethodResult(
             pruned,
-            surviving_masks(found, survivors),
-            surviving_rows(found, survivors),
+            masks,
+            surviving_rows(found, survivors, masks),
             tuple(filter(None, notes)),
             history,
         )
+
+
+def _patterned(pruned: Any, plan: Plan) -> dict[str, Any]:
+    """Masks of the small network's layers that the plan gives a pattern, by magnitude; applied.
+
+    Raises:
+        PlanError: when what is left of a layer has no whole number of blocks.
+    """
+    from ..pruning.gradual import masks_at
+    from ..pruning.masks import apply_masks
+
+    if not plan.patterns:
+        return {}
+    alone = Plan(sparsity=0.0, patterns=plan.patterns, allocation="uniform")
+    try:
+        masks = masks_at(pruned, alone, CalibrationContext(seed=plan.seed))
+    except PlanError as problem:
+        raise PlanError(f"After the removal: {problem} “Round channels to” 4 or 8 keeps whole blocks.") from None
+    masks = {name: mask for name, mask in masks.items() if not bool(mask.all())}
+    apply_masks(pruned, masks)
+    return masks
 
 
 def _needs_times(settings: OneShotStructuredSettings) -> bool:

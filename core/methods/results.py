@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MISSED = 0.02
 """A budget that is off by more than this is spoken of."""
 
-__all__ = ["masked_result", "structured_result", "surviving_masks", "surviving_rows"]
+__all__ = ["masked_result", "structured_result", "surviving_masks", "surviving_rows", "with_patterns"]
 
 
 class _Removal(Protocol):
@@ -95,15 +95,29 @@ def surviving_masks(found: "Comb", survivors: "Survivors") -> dict[str, Any]:
     return masks
 
 
-def surviving_rows(found: "Comb", survivors: "Survivors") -> list[dict[str, Any]]:
-    """The rows of ``mask_statistics``, with the shape that is left and the groups of the layer's outputs."""
+def with_patterns(masks: "Mapping[str, Tensor]", patterned: "Mapping[str, Tensor]") -> dict[str, Any]:
+    """Masks of the dense layers in which, of what survives, only what ``patterned`` (masks of the small ones) keeps."""
+    joined = dict(masks)
+    for name, mask in patterned.items():
+        joined[name] = masks[name].clone()
+        joined[name][masks[name]] = mask.reshape(-1).cpu()
+    return joined
+
+
+def surviving_rows(
+    found: "Comb", survivors: "Survivors", masks: "Mapping[str, Tensor] | None" = None
+) -> list[dict[str, Any]]:
+    """The rows of ``mask_statistics``, with the shape that is left and the groups of the layer's outputs.
+
+    ``masks``: where they say more than the survivors do, see ``with_patterns``.
+    """
     from ..pruning.masks import mask_statistics
 
-    masks = surviving_masks(found, survivors)
+    surviving = surviving_masks(found, survivors)
     creators = found.creators
-    rows = mask_statistics(found.model, masks)
+    rows = mask_statistics(found.model, surviving if masks is None else masks)
     for row in rows:
-        mask = masks[row["name"]]
+        mask = surviving[row["name"]]
         kept = [int(mask.any(dim=tuple(d for d in range(mask.ndim) if d != dim)).sum()) for dim in range(mask.ndim)]
         row.update(kept_shape=kept, groups=list(creators.get(row["name"], ())))
     return rows

@@ -44,6 +44,11 @@ def prune(
         raise PlanError(f"Unknown method “{plan.method}”; known: {', '.join(METHODS)}.")
     method = METHODS[plan.method]
     settings = method.Settings.parse(plan.method_settings)
+    if plan.patterns and method.removes == "units" and method.trains:
+        raise PlanError(
+            f"“{method.title}” removes whole units while it trains and knows no N:M patterns: take them out of the "
+            "plan, and prune its variant further with them."
+        )
     method.check(model, splits, plan)
     progress.check()
     return method.run(

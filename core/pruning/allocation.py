@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import PlanError
 from ..registry import Registry
 from .curves import convex_curve, with_doubt
+from .patterns import pattern_of, pattern_problem
 from .plan import Plan
 from .scores import LayerScores, lamp_scores, threshold_counts
 
@@ -221,21 +222,23 @@ def allocate(
 
     Args:
         layers: all prunable layers, each shared weight once, in execution order.
-        plan: ``sparsity`` holds over the free layers, those that are neither protected nor overridden.
+        plan: ``sparsity`` holds over the free layers, those that are neither protected, overridden nor patterned.
         sensitivity: result of ``measure_sensitivity``, needed by the allocation ``sensitivity``.
 
     Returns:
         Layer name → removed weights, for every layer. The free layers sum exactly to
-        ``round(sparsity × free weights)``; an overridden layer loses ``round(override × size)``; a protected one 0.
+        ``round(sparsity × free weights)``; an overridden layer loses ``round(override × size)``; one with a pattern
+        what the pattern says; a protected one 0.
 
     Raises:
-        PlanError: unknown layers or allocation, a layer both protected and overridden, a target that would empty a
-            layer (names the limit and the nearest possible value), or missing sensitivity curves.
+        PlanError: unknown layers or allocation, a layer with two of protection, a sparsity of its own and a pattern, a
+            pattern that a layer's input dimension does not allow, a target that would empty a layer (names the limit
+            and the nearest possible value), or missing sensitivity curves.
     """
     if plan.allocation not in ALLOCATIONS:
         raise PlanError(f"Unknown allocation “{plan.allocation}”; known: {', '.join(ALLOCATIONS)}.")
     known = {layer.name: layer for layer in layers}
-    unknown = [name for name in (*plan.overrides, *plan.protected) if name not in known]
+    unknown = [name for name in (*plan.overrides, *plan.patterns, *plan.protected) if name not in known]
     if unknown:
         raise PlanError(
             f"The plan names {_listed(unknown)}, which this model does not have as a prunable layer. "
@@ -245,7 +248,21 @@ def allocate(
     if both:
         raise PlanError(f"{_listed(both)} cannot be both protected and given a sparsity of its own: choose one.")
 
+    twice = [name for name in plan.patterns if name in plan.protected or name in plan.overrides]
+    if twice:
+        raise PlanError(
+            f"{_listed(twice)} cannot have a pattern and also be protected or have a sparsity of its own: choose one."
+        )
+
     counts = {layer.name: 0 for layer in layers}
+    for name, text in plan.patterns.items():
+        pattern, layer = pattern_of(text), known[name]
+        problem = pattern_problem(pattern, layer.shape)
+        if problem is not None:
+            raise PlanError(
+                f"“{name}” cannot be pruned {text}: {problem}. Give it a sparsity instead, or leave it free."
+            )
+        counts[name] = pattern.removed(layer.size)
     for name, sparsity in plan.overrides.items():
         layer = known[name]
         counts[name] = round(sparsity * layer.size)
@@ -254,7 +271,7 @@ def allocate(
                 f"At least one of the {layer.size} weights of “{name}” must stay, but sparsity {sparsity:g} removes "
                 f"all of them; the most that is possible is {_at_most(layer.limit, layer.size)}."
             )
-    free = [layer for layer in layers if layer.name not in plan.overrides and layer.name not in plan.protected]
+    free = [layer for layer in layers if layer.name not in plan.settled]
     total = sum(layer.size for layer in free)
     remove = round(plan.sparsity * total)
     if remove == 0:

@@ -197,6 +197,8 @@ def preview(
             f"Layer shares of “{plan.criterion}” need data: this preview uses weight magnitudes instead, so the run "
             "will share the weights differently."
         )
+    if plan.patterns:
+        notes.append("Layers with a pattern are estimated as if they had as many zeros anywhere: blocks cost more.")
     # Random scores have the same distribution in every layer.
     even = np.linspace(0.0, 1.0, 1025) if plan.criterion == "random" else None
     layers = [

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from .criteria import CalibrationContext
+from .patterns import pattern_of
 from .plan import Plan
 from .ranking import choose_masks, counts_for, rank, resolve_shared
 from .schedules import SCHEDULES
 
-__all__ = ["Exchange", "masks_at", "plan_at"]
+__all__ = ["Exchange", "masks_at", "pattern_shares", "plan_at"]
 
 
 def plan_at(plan: Plan, schedule: str, progress: float) -> Plan:
@@ -24,6 +25,12 @@ def plan_at(plan: Plan, schedule: str, progress: float) -> Plan:
     )
 
 
+def pattern_shares(plan: Plan, schedule: str, progress: float) -> dict[str, float]:
+    """How much of every patterned layer is gone at ``progress``: its pattern follows the schedule, too."""
+    curve = SCHEDULES[schedule]
+    return {name: curve(progress, pattern_of(text).sparsity) for name, text in plan.patterns.items()}
+
+
 def masks_at(
     model: Any,
     plan: Plan,
@@ -31,24 +38,34 @@ def masks_at(
     *,
     sensitivity: Mapping[str, Any] | None = None,
     gone: Mapping[str, Tensor] | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """One mask per prunable layer that fulfils ``plan`` on the weights as they are stored now.
 
     Args:
         model: without parametrizations, so that the criterion sees θ, not θ·M.
         gone: masks of a run without recovery: what they remove stays removed, even where the plan now asks for less.
+        shares: see ``pattern_shares``; patterned layers that are not named get their whole pattern.
 
     Raises:
         PlanError: as ``rank`` and ``counts_for``.
     """
     ranking = rank(model, plan, context)
-    if gone is None:
-        return choose_masks(ranking, plan, counts_for(ranking, plan, sensitivity=sensitivity))
-    scores = {name: score.masked_fill(~gone[name].to(score.device), 0.0) for name, score in ranking.scores.items()}
-    ranking = replace(ranking, scores=scores)
+    resolved = resolve_shared(plan, ranking.aliases)
+    partial = {ranking.aliases.get(name, name): share for name, share in (shares or {}).items()}
+    if gone is not None:
+        # Below every score where a pattern chooses: of a block, what is gone goes first.
+        scores = {
+            name: score.masked_fill(~gone[name].to(score.device), -1.0 if name in resolved.patterns else 0.0)
+            for name, score in ranking.scores.items()
+        }
+        ranking = replace(ranking, scores=scores)
     wanted = counts_for(ranking, plan, sensitivity=sensitivity)
+    wanted |= {name: round(share * ranking.scores[name].numel()) for name, share in partial.items()}
+    if gone is None:
+        return choose_masks(ranking, plan, wanted)
     least = {name: int((~gone[name]).sum()) for name in wanted}
-    counts = _at_least(wanted, least, held={*resolve_shared(plan, ranking.aliases).overrides})
+    counts = _at_least(wanted, least, held={*resolved.settled})
     chosen = choose_masks(ranking, plan, counts)
     return {
         name: _without_return(mask, gone[name], scores[name], mask.numel() - counts[name]) if name in counts else mask
@@ -59,7 +76,7 @@ def masks_at(
 def _at_least(wanted: Mapping[str, int], least: Mapping[str, int], *, held: set[str]) -> dict[str, int]:
     """Counts that never fall below ``least``; what that adds is taken back where most was going to be removed anew.
 
-    Overridden layers (``held``) settle on their own and give nothing to others.
+    Overridden and patterned layers (``held``) settle on their own and give nothing to others.
     """
     counts = {name: max(count, least[name]) for name, count in wanted.items()}
     free = [name for name in counts if name not in held]

@@ -12,12 +12,14 @@ from torch.nn.utils import parametrize
 
 from ..errors import PlanError
 from .criteria.base import Scope
+from .patterns import INPUT_DIM, Pattern, pattern_problem
 
 __all__ = [
     "apply_masks",
     "extract_masks",
     "keep_largest",
     "keep_largest_per_row",
+    "keep_pattern",
     "mask_statistics",
     "masks_for",
     "parametrise",
@@ -61,6 +63,27 @@ def keep_largest_per_row(scores: Tensor, remove: int) -> Tensor:
     edges = torch.arange(rows + 1, device=scores.device) * remove // rows
     ranks = torch.argsort(torch.argsort(table, dim=1, stable=True), dim=1)
     return (ranks >= edges.diff()[:, None]).reshape(scores.shape)
+
+
+def keep_pattern(scores: Tensor, pattern: Pattern, *, remove: int | None = None) -> Tensor:
+    """Mask that keeps the ``pattern.keep`` largest scores of every ``pattern.of`` neighbours along the input dimension.
+
+    Among equal scores of a block the lower index goes first. ``remove`` below the pattern's own number removes only the
+    smallest scores of those that the pattern takes, so that masks on the way to a pattern lie inside it.
+
+    Raises:
+        PlanError: when the input dimension is no multiple of the block.
+    """
+    problem = pattern_problem(pattern, scores.shape)
+    if problem is not None:
+        raise PlanError(f"A weight of shape {tuple(scores.shape)} cannot be pruned {pattern}: {problem}.")
+    inner = scores.detach().movedim(INPUT_DIM, -1)
+    blocks = inner.reshape(*inner.shape[:-1], -1, pattern.of)
+    ranks = torch.argsort(torch.argsort(blocks, dim=-1, stable=True), dim=-1)
+    mask = (ranks >= pattern.of - pattern.keep).reshape(inner.shape).movedim(-1, INPUT_DIM).contiguous()
+    if remove is None or remove >= pattern.removed(scores.numel()):
+        return mask
+    return keep_largest(scores.detach().masked_fill(mask, torch.inf), remove)
 
 
 def masks_for(scores: Mapping[str, Tensor], counts: Mapping[str, int], *, scope: Scope = "layer") -> dict[str, Tensor]:

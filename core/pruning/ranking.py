@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..errors import PlanError
 from .allocation import ALLOCATIONS, LayerScores, allocate
 from .criteria import CRITERIA, CalibrationContext, score_layers
-from .masks import masks_for
+from .masks import keep_pattern, masks_for
+from .patterns import pattern_of
 from .plan import Plan
 
 __all__ = ["Ranking", "check_plan", "choose_masks", "counts_for", "rank", "resolve_shared", "unique_layers"]
@@ -48,7 +49,7 @@ def resolve_shared(plan: Plan, aliases: Mapping[str, str]) -> Plan:
     """The plan with every shared weight under its first name.
 
     Raises:
-        PlanError: when two names of one weight are given different sparsities.
+        PlanError: when two names of one weight are given different sparsities or patterns.
     """
     overrides: dict[str, float] = {}
     for name, sparsity in plan.overrides.items():
@@ -58,8 +59,16 @@ def resolve_shared(plan: Plan, aliases: Mapping[str, str]) -> Plan:
                 f"“{name}” and “{owner}” share one weight, but the plan gives them sparsities {sparsity:g} and "
                 f"{overrides[owner]:g}: give both the same."
             )
+    patterns: dict[str, str] = {}
+    for name, pattern in plan.patterns.items():
+        owner = aliases.get(name, name)
+        if patterns.setdefault(owner, pattern) != pattern:
+            raise PlanError(
+                f"“{name}” and “{owner}” share one weight, but the plan gives them the patterns {pattern} and "
+                f"{patterns[owner]}: give both the same."
+            )
     protected = tuple(dict.fromkeys(aliases.get(name, name) for name in plan.protected))
-    return plan.changed(overrides=overrides, protected=protected)
+    return plan.changed(overrides=overrides, patterns=patterns, protected=protected)
 
 
 def check_plan(model: Any, splits: Any, plan: Plan) -> None:
@@ -79,11 +88,10 @@ def check_plan(model: Any, splits: Any, plan: Plan) -> None:
     resolved = resolve_shared(plan, aliases)
     shapes = [LayerScores(n, tuple(m.weight.shape), m.weight.numel()) for n, m in layers.items()]  # type: ignore[operator, arg-type]
     allocate(shapes, resolved.changed(allocation="uniform"))  # names and limits do not depend on the allocation
-    held = {*resolved.overrides, *resolved.protected}
-    if plan.sparsity > 0 and held >= set(layers):
+    if plan.sparsity > 0 and resolved.settled >= set(layers):
         raise PlanError(
-            f"Every layer is protected or has a sparsity of its own, so that sparsity {plan.sparsity:g} has no layer "
-            "to act on: free a layer, or set the sparsity to 0."
+            f"Every layer is protected or has a sparsity or pattern of its own, so that sparsity {plan.sparsity:g} has "
+            "no layer to act on: free a layer, or set the sparsity to 0."
         )
 
 
@@ -135,7 +143,7 @@ def counts_for(ranking: Ranking, plan: Plan, *, sensitivity: Mapping[str, Any] |
     for name, module in ranking.layers.items():
         weight: Any = module.weight
         scores = None
-        if sort and name in ranking.scores and name not in resolved.overrides:
+        if sort and name in ranking.scores and name not in resolved.settled:
             scores = np.sort(ranking.scores[name].detach().reshape(-1).cpu().numpy())
         layers.append(LayerScores(name, tuple(weight.shape), weight.numel(), scores))
     counts = allocate(layers, resolved, sensitivity=sensitivity)
@@ -143,8 +151,18 @@ def counts_for(ranking: Ranking, plan: Plan, *, sensitivity: Mapping[str, Any] |
 
 
 def choose_masks(ranking: Ranking, plan: Plan, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    """A mask for every prunable layer in execution order, compared as the criterion wants; protected ones keep all."""
-    chosen = masks_for(ranking.scores, counts, scope=CRITERIA[plan.criterion].scope)
+    """A mask for every prunable layer in execution order, compared as the criterion wants; protected ones keep all.
+
+    A layer with a pattern keeps its best of every block; where ``counts`` ask for less than the pattern, as on the way
+    of a gradual run, the best of what the pattern would take stays, too.
+    """
+    patterns = resolve_shared(plan, ranking.aliases).patterns
+    free = {name: score for name, score in ranking.scores.items() if name not in patterns}
+    chosen = masks_for(free, counts, scope=CRITERIA[plan.criterion].scope)
+    chosen |= {
+        name: keep_pattern(ranking.scores[name], pattern_of(text), remove=counts[name])
+        for name, text in patterns.items()
+    }
     return {
         name: chosen[name] if name in chosen else torch.ones_like(module.weight, dtype=torch.bool)  # type: ignore[arg-type]
         for name, module in ranking.layers.items()

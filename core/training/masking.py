@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..pruning.criteria import CalibrationContext
-from ..pruning.gradual import Exchange, masks_at, plan_at
+from ..pruning.gradual import Exchange, masks_at, pattern_shares, plan_at
 from ..pruning.masks import apply_masks, parametrise, remove_parametrisation, stored_weights
 from ..pruning.plan import Plan
 from .hooks import Hook
@@ -76,12 +76,14 @@ class GradualMasks(Hook):
         before = self.masks
         remove_parametrisation(run.model, apply=False)  # the criterion sees θ
         if not final:
+            moment = run.stage_epoch / self.epochs
             self.masks = masks_at(
                 run.model,
-                plan_at(self.plan, self.schedule, run.stage_epoch / self.epochs),
+                plan_at(self.plan, self.schedule, moment),
                 self.context,
                 sensitivity=self.sensitivity,
                 gone=before if self.mode == "hard" and before else None,
+                shares=pattern_shares(self.plan, self.schedule, moment),
             )
         self._exchange = Exchange(before or None, self.masks)
         if final or self.mode == "hard":
