@@ -1,7 +1,7 @@
 """CPD beside its controls and Torch-Pruning at equal epochs: CIFAR-10 ResNets on the lossless test images, and samples.
 
     .venv/bin/python -m tests.benchmarks.cpd_table --models resnet20 --shares 0.53 0.6 --epochs 12 --csv cpd.csv
-    .venv/bin/python -m tests.benchmarks.cpd_table --models digits_vit scenes_fcn --shares 0.5 --epochs 12
+    .venv/bin/python -m tests.benchmarks.cpd_table --models scenes_fcn --shares 0.5 --epochs 12 --batch 16
 
 ``--shares``: of the MACs that go (0.53: 2.1× fewer). CPD prunes in a third of the epochs and fine-tunes in the rest;
 the controls remove at once and fine-tune in all of them. Torch-Pruning's row: its group-norm pruning, global and
@@ -42,7 +42,7 @@ CHECKPOINTS = {"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd976
 
 def rows(given: argparse.Namespace) -> Iterator[tuple[str, float, int, str, Plan | None]]:
     """Model, share, seed, name and plan of every row; no plan for Torch-Pruning."""
-    training = {"batch_size": 128, "precision": given.precision}
+    training = {"batch_size": given.batch, "precision": given.precision}
     tune = {"epochs": given.epochs, "learning_rate": 0.01, "schedule": "step", "weight_decay": 5e-4}
     first = max(1, given.epochs // 3)
     cpd = {
@@ -67,6 +67,7 @@ def rows(given: argparse.Namespace) -> Iterator[tuple[str, float, int, str, Plan
             "method_settings": control,
         },
         "Torch-Pruning (residual ignored)": None,
+        "dense, trained as long": {"method": "dense_trained", "method_settings": {"training": training, "tune": tune}},
     }
     for name in given.models:
         for share in given.shares:
@@ -123,7 +124,7 @@ def result_of(
     """The small network, and the epochs that it was trained."""
     if plan is None:
         small = torch_pruned(dense, name, share, given.round_to)
-        settings = {"training": {"batch_size": 128, "precision": given.precision}}
+        settings = {"training": {"batch_size": given.batch, "precision": given.precision}}
         settings["tune"] = {"epochs": given.epochs, "learning_rate": 0.01, "schedule": "step", "weight_decay": 5e-4}
         plan, dense = Plan(method="dense_trained", sparsity=0.0, seed=seed, method_settings=settings), small
     result = prune(dense, splits, plan)
@@ -164,6 +165,7 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--round-to", type=int, default=4)
+    options.add_argument("--batch", type=int, default=128)
     options.add_argument("--pairs", type=int, default=60)
     options.add_argument("--precision", default="auto")
     options.add_argument("--threads", type=int, default=2)
