@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
 from .connection import Rows, new_id, now
+from .fair_queue import Waiting, fair_order
 from .owner import is_alive
 from .records import Job, JobState
 from .tables import job_partials, jobs, plain, sessions
@@ -31,14 +32,22 @@ class JobRows(Rows):
     """The part of ``Store`` that knows jobs."""
 
     def create_job(
-        self, kind: str, payload: Mapping[str, Any], *, owner: str, session_id: str | None = None, title: str = ""
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        *,
+        owner: str,
+        session_id: str | None = None,
+        title: str = "",
+        most_per_person: int | None = None,
     ) -> Job:
         """Queue a job, to be run by the process ``owner`` (see ``core.store.owner``).
 
         A job of the same session, kind and payload that is still queued or running is returned instead of a second one.
 
         Raises:
-            StoreError: when 20 jobs of this session wait already, or the session does not exist.
+            StoreError: when 20 jobs of this session wait already, when the owner of the session has
+                ``most_per_person`` jobs that wait or run, or when the session does not exist.
         """
         body = plain(payload)
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -46,7 +55,7 @@ class JobRows(Rows):
             twin = self._twin(connection, session_id, kind, digest)
             if twin is not None:
                 return self._job(connection, twin)
-            self._check_room(connection, session_id)
+            self._check_room(connection, session_id, most_per_person)
             values = {
                 "id": new_id(),
                 "session_id": session_id,
@@ -78,12 +87,11 @@ class JobRows(Rows):
         with self._read() as connection:
             return [Job.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
-    def queue_position(self, job_id: str) -> int:
-        """How many queued jobs were created before this one."""
+    def queue_position(self, job_id: str, kinds: Collection[str] | None = None) -> int:
+        """How many jobs that wait will run before this one (of these kinds, else of all); 0 when it does not wait."""
         with self._read() as connection:
-            number = connection.execute(select(jobs.c.number).where(jobs.c.id == job_id)).scalar()
-            earlier = select(jobs.c.id).where(jobs.c.state == JobState.QUEUED.value, jobs.c.number < (number or 0))
-            return len(connection.scalars(earlier).all())
+            order = self._queue(connection, kinds)
+        return order.index(job_id) if job_id in order else 0
 
     def partial(self, job_id: str) -> dict[str, Any] | None:
         """The last partial result that the job published, or None."""
@@ -121,17 +129,15 @@ class JobRows(Rows):
                 connection.execute(insert(job_partials).values(job_id=job_id, **values))
 
     def claim_job(self, kinds: Collection[str], *, owner: str) -> Job | None:
-        """Take the oldest queued job of these kinds that belongs to ``owner`` and mark it running, or None."""
+        """Take the next queued job of these kinds that belongs to ``owner`` and mark it running, or None.
+
+        People take turns, see ``core.store.fair_queue``.
+        """
         with self._write() as connection:
-            job_id = connection.execute(
-                select(jobs.c.id)
-                .where(jobs.c.state == JobState.QUEUED.value, jobs.c.owner == owner, jobs.c.kind.in_(kinds))
-                .order_by(jobs.c.number)
-                .limit(1)
-            ).scalar()
-            if job_id is None:
+            order = self._queue(connection, kinds, owner=owner)
+            if not order:
                 return None
-            time = now()
+            job_id, time = order[0], now()
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id)
@@ -200,7 +206,7 @@ class JobRows(Rows):
                 )
             return self._job(connection, job_id)
 
-    def requeue_job(self, job_id: str, *, owner: str) -> Job:
+    def requeue_job(self, job_id: str, *, owner: str, most_per_person: int | None = None) -> Job:
         """Put a job that was stopped back into the queue, as the same row; its partial result stays.
 
         Raises:
@@ -213,7 +219,7 @@ class JobRows(Rows):
             row = connection.execute(select(jobs.c.payload_hash).where(jobs.c.id == job_id)).scalar_one()
             if self._twin(connection, job.session_id, job.kind, row) is not None:
                 raise StoreError(f"The same work as “{job.title}” waits or runs already; wait for it or cancel it.")
-            self._check_room(connection, job.session_id)
+            self._check_room(connection, job.session_id, most_per_person)
             values = {"state": JobState.QUEUED.value, "owner": owner, "cancel_requested": False, "message": ""}
             empty = dict.fromkeys(("error", "traceback", "finished", "started", "eta_s", "heartbeat"))
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values, **empty))
@@ -271,10 +277,37 @@ class JobRows(Rows):
         return connection.execute(query).scalar()
 
     @staticmethod
-    def _check_room(connection: Connection, session_id: str | None) -> None:
-        query = select(jobs.c.id).where(_of_session(session_id), jobs.c.state == JobState.QUEUED.value)
-        if len(connection.scalars(query).all()) >= MAX_QUEUED:
+    def _queue(connection: Connection, kinds: Collection[str] | None, *, owner: str | None = None) -> list[str]:
+        """The ids of the jobs that wait, in the order in which they will run."""
+        person = func.coalesce(sessions.c.owner, "").label("person")
+        all_jobs = jobs.outerjoin(sessions, jobs.c.session_id == sessions.c.id)
+        fits = [] if kinds is None else [jobs.c.kind.in_(kinds)]
+        query = select(jobs.c.id, jobs.c.number, person).select_from(all_jobs)
+        query = query.where(jobs.c.state == JobState.QUEUED.value, *fits)
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+        waiting = [Waiting(*row) for row in connection.execute(query)]
+        starts = select(person, func.max(jobs.c.started).label("last")).select_from(all_jobs).group_by(person)
+        starts = starts.where(jobs.c.started.is_not(None), *fits)
+        if len({job.person for job in waiting}) < 2:
+            return fair_order(waiting, {})
+        return fair_order(waiting, {row.person: row.last for row in connection.execute(starts)})
+
+    @staticmethod
+    def _check_room(connection: Connection, session_id: str | None, most_per_person: int | None) -> None:
+        query = select(func.count()).where(_of_session(session_id), jobs.c.state == JobState.QUEUED.value)
+        if (connection.scalar(query) or 0) >= MAX_QUEUED:
             raise StoreError(f"{MAX_QUEUED} jobs of this session wait already; cancel some or wait for them.")
+        if most_per_person is None or session_id is None:
+            return
+        person = select(sessions.c.owner).where(sessions.c.id == session_id).scalar_subquery()
+        query = select(func.count()).select_from(jobs.join(sessions, jobs.c.session_id == sessions.c.id))
+        mine = connection.scalar(query.where(sessions.c.owner == person, jobs.c.state.in_(_LIVE))) or 0
+        if mine >= most_per_person:
+            raise StoreError(
+                f"{mine} of your jobs wait or run already, and {most_per_person} are allowed per person here; cancel "
+                "some or wait for them."
+            )
 
     def _job(self, connection: Connection, job_id: str) -> Job:
         return Job.model_validate(self._row(connection, jobs, job_id, "job"))

@@ -37,9 +37,11 @@ class SessionRows(Rows):
         with self._read() as connection:
             return self._session(connection, session_id)
 
-    def list_sessions(self, *, limit: int = 200) -> list[Session]:
-        """The sessions, last used first."""
+    def list_sessions(self, *, owner: str | None = None, limit: int = 200) -> list[Session]:
+        """The sessions of one person, or all, last used first."""
         query = select(sessions).order_by(sessions.c.updated.desc(), sessions.c.number.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(sessions.c.owner == owner)
         with self._read() as connection:
             return [Session.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
