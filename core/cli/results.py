@@ -110,15 +110,13 @@ def _comparison(workspace: Workspace, variant: Variant) -> dict[str, Any] | None
     from ..analysis.evaluation import Evaluation
     from ..analysis.statistics import compare_paired
 
-    if variant.parent_id is None or variant.evaluation_artifact is None:
+    dense = next((one for one in workspace.store.variants(variant.session_id) if one.plan is None), None)
+    if dense is None or dense.id == variant.id:
         return None
-    dense = workspace.store.get_variant(variant.parent_id)
-    if dense.evaluation_artifact is None:
+    stored = [artifact for artifact in (dense.evaluation_artifact, variant.evaluation_artifact) if artifact]
+    if len(stored) < 2:
         return None
-    paths = [
-        workspace.artifacts.path(artifact) for artifact in (dense.evaluation_artifact, variant.evaluation_artifact)
-    ]
-    return compare_paired(*(Evaluation.load(path) for path in paths)).to_json()
+    return compare_paired(*(Evaluation.load(workspace.artifacts.path(artifact)) for artifact in stored)).to_json()
 
 
 def measure(

@@ -23,6 +23,7 @@ CODE_PAGES: Registry[Callable[[Facts], list[str]]] = Registry("page with code")
 WIDTH = 100
 DEFAULT_MODEL = {"source": "sample", "name": "digits_resnet"}
 DEFAULT_DATA = {"source": "digits"}
+_NOT_WRITTEN = ("version", "start")
 
 
 def code_for(page: str, facts: Facts) -> str:
@@ -110,9 +111,15 @@ def _open_both(facts: Facts) -> list[str]:
 
 
 def _prune(facts: Facts) -> list[str]:
-    """Lines that make ``plan`` and ``result``, measuring the sensitivity first where the allocation wants it."""
-    plan = _plan(facts)
-    lines = [*_open_both(facts), *_call("plan = Plan(", _changed(plan, without=("version",)))]
+    """Lines that make ``plan`` and ``result``, measuring the sensitivity first where the allocation wants it.
+
+    ``before`` of the facts: the plans of the variants that this one starts from, oldest first.
+    """
+    plan, lines = _plan(facts), _open_both(facts)
+    for body in facts.get("before") or ():
+        lines += _call("plan = Plan(", _changed(Plan.parse(body), without=_NOT_WRITTEN))
+        lines += ["model = prune(model, data, plan).model"]
+    lines += _call("plan = Plan(", _changed(plan, without=_NOT_WRITTEN))
     if plan.allocation == "sensitivity":
         lines += ["sensitivity = measure_sensitivity(model, data)"]
         return [*lines, "result = prune(model, data, plan, sensitivity=sensitivity)"]

@@ -124,9 +124,14 @@ def dense_variant(workspace: Workspace, session: Session) -> Variant:
     raise EspalierError("Open a model and data in this session first.")
 
 
-def plan_sensitivity(workspace: Workspace, dense: Variant, plan: Plan) -> Mapping[str, Any] | None:
-    """The newest complete measurement, one with the plan's criterion first; the method says when it needs one."""
-    found = [item for item in workspace.store.sensitivities(dense.model_id, dense.data_id) if item.complete]
+def plan_sensitivity(workspace: Workspace, start: Variant, plan: Plan) -> Mapping[str, Any] | None:
+    """The newest complete measurement, one with the plan's criterion first; the method says when it needs one.
+
+    None for a plan that starts from a variant: what was measured belongs to the dense model.
+    """
+    if start.plan is not None:
+        return None
+    found = [item for item in workspace.store.sensitivities(start.model_id, start.data_id) if item.complete]
     found.sort(key=lambda item: item.settings.get("criterion") == plan.criterion)
     return found[-1].result if found else None
 

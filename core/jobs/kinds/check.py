@@ -5,6 +5,7 @@ from typing import Any
 
 from ...errors import PlanError
 from ...pruning.plan import Plan
+from ..lineage import start_of
 from . import JobContext, job_kind
 
 _IMAGES = 500
@@ -34,12 +35,14 @@ def check_plan(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any
         raise PlanError(f"{METHODS[plan.method].title} trains, which takes longer than a check: run the plan instead.")
     _, dense = loading.session_parts(workspace, context.session_id)
     progress.update(0, 3, "Loading the model and the data")
-    model = loading.load_model(workspace, dense.artifact)
+    start = start_of(workspace.store, plan, dense)
+    model = loading.load_model(workspace, start.artifact)
     splits = loading.load_data(workspace.store.get_dataset(dense.data_id), progress=progress)
     progress.update(1, 3, "Pruning a copy")
-    result = prune(model, splits, plan, sensitivity=loading.plan_sensitivity(workspace, dense, plan), progress=progress)
+    result = prune(model, splits, plan, sensitivity=loading.plan_sensitivity(workspace, start, plan), progress=progress)
     progress.update(2, 3, f"Measuring on {images} images")
-    before = evaluate(model, splits, "select", limit=images, progress=progress)
+    reference = loading.load_model(workspace, dense.artifact)
+    before = evaluate(reference, splits, "select", limit=images, progress=progress)
     after = evaluate(result.model, splits, "select", limit=images, progress=progress)
     compared = compare_paired(before, after)
     return {

@@ -3,10 +3,12 @@
 These jobs run alone, and on the processor whatever the device of the other jobs is: that is what their numbers say.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import MeasurementError
+from ...store import Variant
 from . import JobContext, job_kind
 
 
@@ -30,10 +32,10 @@ def measure(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         raise MeasurementError(
             "Variants of different sessions have different dense models; measure each session alone."
         )
-    variants = {variant.name: variant for variant in (dense, *chosen)}
+    variants = _labelled([dense, *chosen])
     context.progress.update(0, 0, "Loading the variants")
     models = {name: loading.load_model(workspace, variant.artifact, on="cpu") for name, variant in variants.items()}
-    result = measure_latency(models, reference=dense.name, settings=settings, progress=context.progress)
+    result = measure_latency(models, reference=next(iter(variants)), settings=settings, progress=context.progress)
     busy = bool(result.get("busy")) or not context.exclusive
     shared = {key: value for key, value in result.items() if key != "rows"} | {"busy": busy}
     if not context.exclusive:
@@ -49,6 +51,16 @@ def measure(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         )
         ids.append(measurement.id)
     return {"measurement_ids": ids, "sentence": shared.get("sentence", "")}
+
+
+def _labelled(variants: Sequence[Variant]) -> dict[str, Variant]:
+    """Label → variant, each once, the first one first: names, with the id behind those that several carry."""
+    once = {variant.id: variant for variant in variants}
+    names = Counter(variant.name for variant in once.values())
+    return {
+        variant.name if names[variant.name] == 1 else f"{variant.name} ({variant.id[:6]})": variant
+        for variant in once.values()
+    }
 
 
 @job_kind("layer_times", lane="measure")

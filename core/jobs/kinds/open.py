@@ -1,6 +1,5 @@
 """Open a model and data in a session: trace, describe, fit, measure the dense model."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,33 +69,15 @@ def open_session_parts(payload: Mapping[str, Any], context: JobContext) -> dict[
 
 
 def _open_model(spec: ModelSpec, context: JobContext) -> tuple["TracedModel", Model]:
-    from ...analysis.describe import describe_model
-    from ...analysis.weights import save_weight_statistics, weight_statistics
     from ...models.opening import open_model
     from .. import loading
-    from ..grouping import write_groups
+    from ..describing import store_model
 
     progress = context.progress
     progress.update(0, _STEPS, "Building and tracing the model")
     model = open_model(spec, progress=_Checking(progress))
     progress.update(1, _STEPS, "Describing the layers")
-    description = describe_model(model)
-    artifacts = context.workspace.artifacts
-    with tempfile.TemporaryDirectory(prefix="espalier-") as name:
-        folder = Path(name)
-        statistics = folder / "weights.npz"
-        save_weight_statistics(weight_statistics(model), statistics)
-        model.save(folder / "model")
-        write_groups(model, folder / "model")
-        progress.check()
-        row = context.workspace.store.add_model(
-            id=model.fingerprint(),
-            name=spec.name,
-            spec=spec.to_json(),
-            description=description,
-            artifact=artifacts.put_folder(folder / "model"),
-            weights_artifact=artifacts.put_file(statistics),
-        )
+    row = store_model(context.workspace, model, name=spec.name, spec=spec.to_json(), progress=progress)
     loading.keep_model(row.artifact, model)
     return model, row
 

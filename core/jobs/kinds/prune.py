@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...pruning.plan import Plan
-from ...store import Workspace
+from ...store import Variant, Workspace
 from ..histories import KeepsHistory, compact, training_summary
+from ..lineage import rows_since_dense, start_of
 from . import JobContext, job_kind
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ TEACHER = "artifact:"
 
 @job_kind("prune")
 def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Prune as the plan says, evaluate on select and test, weigh the files.
+    """Prune as the plan says, from the dense model or the variant that it names, evaluate on select and test, weigh the
+    files.
 
     Payload: ``plan`` (Plan as JSON), ``name`` (optional label), ``race`` (optional: runs that are compared with each
     other carry the same word). Result: ``variant_id``, ``notes``, for methods that train ``training``, see
@@ -38,8 +40,9 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     workspace, progress = context.workspace, context.progress
     plan = Plan.parse(payload["plan"])
     session, dense = loading.session_parts(workspace, context.session_id)
+    start = start_of(workspace.store, plan, dense)
     progress.update(0, 0, "Loading the model and the data")
-    model = loading.load_model(workspace, dense.artifact)
+    model = loading.load_model(workspace, start.artifact)
     splits = loading.load_data(workspace.store.get_dataset(dense.data_id), progress=progress)
     progress.update(0, 0, "Pruning")
     trains = plan.method in METHODS and METHODS[plan.method].trains
@@ -47,7 +50,7 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
         model,
         splits,
         _with_teacher(plan, workspace),
-        sensitivity=loading.plan_sensitivity(workspace, dense, plan),
+        sensitivity=loading.plan_sensitivity(workspace, start, plan),
         progress=KeepsHistory(progress),
         checkpoints=_checkpoints(context) if trains else None,
     )
@@ -65,11 +68,11 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
         name=payload.get("name") or plan.name or f"{plan.allocation} {plan.sparsity:.0%}",
         model_id=dense.model_id,
         data_id=dense.data_id,
-        parent_id=dense.id,
+        parent_id=start.id,
         job_id=context.job_id,
         plan=plan.to_json(),
         artifact=artifact,
-        layers=result.layers,
+        layers=_since_dense(start, result),
         **measured,
     )
     if context.job_id is not None:
@@ -78,6 +81,14 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     if result.history.get("latency"):
         made["latency"] = result.history["latency"]
     return {**made, "training": _summary(result.history)} if trains else made
+
+
+def _since_dense(start: Variant, result: Any) -> list[dict[str, Any]]:
+    """What went of the dense model, also where the plan started from a variant."""
+    if start.plan is None:
+        return list(result.layers)
+    nonzero = {name: int(layer.weight.count_nonzero()) for name, layer in result.model.prunable().items()}
+    return rows_since_dense(start.layers, result.layers, nonzero)
 
 
 def _checkpoints(context: JobContext) -> "Checkpoints | None":
