@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import PlanError
 from ..registry import Registry
-from .curves import convex_curve, with_doubt
+from .curves import convex_curve, share_by_price
 from .patterns import pattern_of, pattern_problem
 from .plan import Plan
 from .scores import LayerScores, lamp_scores, threshold_counts
@@ -169,32 +169,9 @@ class MeasuredSensitivity(Allocation):
                 "choose another allocation."
             )
         limits = _limits(layers)
-        lengths, prices = [], []
         curves = [convex_curve(sensitivity["layers"][layer.name]) for layer in layers]
-        sizes = [layer.size for layer in layers]
-        for layer, (x, y) in zip(layers, with_doubt(curves, sizes, remove / sum(sizes)), strict=True):
-            lengths.append(np.diff(x) * layer.size)
-            prices.append(np.maximum.accumulate(np.diff(y) / (np.diff(x) * layer.size)))
-
-        def removed(price: float, *, including: bool) -> Array:
-            taken = [
-                length[p <= price].sum() if including else length[p < price].sum()
-                for length, p in zip(lengths, prices, strict=True)
-            ]
-            return np.minimum(np.array(taken), limits)
-
-        every_price = np.unique(np.concatenate(prices))
-        low, high = 0, len(every_price) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if removed(every_price[middle], including=True).sum() >= remove:
-                high = middle
-            else:
-                low = middle + 1
-        below, upto = removed(every_price[low], including=False), removed(every_price[low], including=True)
-        room = upto - below  # segments that cost exactly λ share what is left, in proportion
-        part = (remove - below.sum()) / room.sum() if room.sum() > 0 else 0.0
-        return _named(layers, _round_to_total(below + np.clip(part, 0.0, 1.0) * room, limits, remove))
+        wanted = share_by_price(curves, [float(layer.size) for layer in layers], limits, remove)
+        return _named(layers, _round_to_total(wanted, limits, remove))
 
 
 def layers_without_curves(names: Sequence[str], sensitivity: Mapping[str, Any] | None) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DOUBT", "convex_curve", "curve", "isotonic", "lower_hull", "with_doubt"]
+__all__ = ["DOUBT", "convex_curve", "curve", "isotonic", "lower_hull", "share_by_price", "with_doubt"]
 
 Array = NDArray[np.float64]
 
@@ -87,7 +87,9 @@ def convex_curve(points: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
     return x, y
 
 
-def with_doubt(curves: Sequence[tuple[Array, Array]], sizes: Sequence[int], target: float) -> list[tuple[Array, Array]]:
+def with_doubt(
+    curves: Sequence[tuple[Array, Array]], sizes: Sequence[float], target: float
+) -> list[tuple[Array, Array]]:
     """Convex curves plus what measurements of single layers cannot know: that layers fail together.
 
     In a residual network one layer can be emptied without loss, because the others carry on; many cannot. So each
@@ -110,4 +112,48 @@ def with_doubt(curves: Sequence[tuple[Array, Array]], sizes: Sequence[int], targ
         slope = (barrier[-1] - barrier[-2]) / (grid[-2] - grid[-3])
         barrier = np.append(barrier, barrier[-1] + 100.0 * slope * (grid[-1] - grid[-2]))
         answer.append((grid, np.interp(grid, x, y) + doubt * size * barrier))
+    return answer
+
+
+def share_by_price(
+    curves: Sequence[tuple[Array, Array]], sizes: Sequence[float], limits: Array, target: float
+) -> Array:
+    """How much each member gives so that together they give ``target``, one more unit costing the same loss everywhere.
+
+    Segments of the curves (with doubt, see ``with_doubt``) are taken in the order of loss per given unit; λ, the price
+    at which the target is met, is bisected; segments of exactly that price share what is left in proportion.
+
+    Args:
+        curves: (fraction given 0…1, added loss), convex.
+        sizes: what each member could give as a whole: weights, parameters, MACs, milliseconds.
+        limits: what it may give at most.
+        target: above 0, and less than all sizes together.
+
+    Returns:
+        ``float64 [members]``, not rounded.
+    """
+    lengths, prices = [], []
+    for size, (x, y) in zip(sizes, with_doubt(curves, sizes, target / sum(sizes)), strict=True):
+        lengths.append(np.diff(x) * size)
+        prices.append(np.maximum.accumulate(np.diff(y) / (np.diff(x) * size)))
+
+    def given(price: float, *, including: bool) -> Array:
+        taken = [
+            length[p <= price].sum() if including else length[p < price].sum()
+            for length, p in zip(lengths, prices, strict=True)
+        ]
+        return np.minimum(np.array(taken), limits)
+
+    every_price = np.unique(np.concatenate(prices))
+    low, high = 0, len(every_price) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if given(every_price[middle], including=True).sum() >= target:
+            high = middle
+        else:
+            low = middle + 1
+    below, upto = given(every_price[low], including=False), given(every_price[low], including=True)
+    room = upto - below
+    part = (target - below.sum()) / room.sum() if room.sum() > 0 else 0.0
+    answer: Array = below + np.clip(part, 0.0, 1.0) * room
     return answer
