@@ -99,8 +99,10 @@ class JobRows(Rows):
             body = connection.execute(select(job_partials.c.body).where(job_partials.c.job_id == job_id)).scalar()
         return dict(body) if body is not None else None
 
-    def training_results(self, model_id: str, *, limit: int = 30) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Plan and result of the newest finished pruning jobs on this model, in whatever session."""
+    def training_results(
+        self, model_id: str, *, limit: int = 30, owner: str | None = None
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Plan and result of the newest finished pruning jobs on this model, in whatever session (of one owner)."""
         query = (
             select(jobs.c.payload, jobs.c.result)
             .join(sessions, jobs.c.session_id == sessions.c.id)
@@ -108,6 +110,8 @@ class JobRows(Rows):
             .order_by(jobs.c.number.desc())
             .limit(limit)
         )
+        if owner is not None:
+            query = query.where(sessions.c.owner == owner)
         with self._read() as connection:
             return [
                 (dict(payload.get("plan") or {}), dict(result or {})) for payload, result in connection.execute(query)

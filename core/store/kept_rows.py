@@ -72,6 +72,11 @@ class KeptRows(Rows):
         with self._read() as connection:
             return self._views(connection, session_id)
 
+    def get_view(self, view_id: str) -> View:
+        """The view with this id, or StoreError."""
+        with self._read() as connection:
+            return View.model_validate(self._row(connection, views, view_id, "view"))
+
     def rename_view(self, view_id: str, name: str) -> View:
         """The view under a new label."""
         with self._write() as connection:

@@ -101,4 +101,9 @@ def _owners(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN owner TEXT DEFAULT '' NOT NULL")
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _owners}
+def _lineages(connection: Connection) -> None:
+    """2 → 3: sessions remember what they were made from."""
+    connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN lineage JSON DEFAULT '[]' NOT NULL")
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _owners, 2: _lineages}

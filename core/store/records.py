@@ -51,7 +51,8 @@ class Session(Record):
     """A person's work: one model, one data set, a draft plan, and the runs and variants made from them.
 
     ``revision`` grows with every write of the draft; a write that names an older revision is refused. ``owner`` is the
-    person it belongs to, "" where nobody logs in.
+    person it belongs to, "" where nobody logs in. ``lineage``: what it was forked or imported from, the first first;
+    see ``core.sharing.planting``.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Session(Record):
     created: datetime
     updated: datetime
     owner: str = ""
+    lineage: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Model(Record):

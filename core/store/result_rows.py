@@ -109,8 +109,9 @@ class ResultRows(Rows):
         with self._read() as connection:
             return [Variant.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
-    def variants_on(self, data_id: str, *, limit: int = 100) -> list[tuple[str, str, str]]:
-        """Name of the session, name and model artifact of the newest variants on these data, in whatever session."""
+    def variants_on(self, data_id: str, *, limit: int = 100, owner: str | None = None) -> list[tuple[str, str, str]]:
+        """Name of the session, name and model artifact of the newest variants on these data, in whatever session (of
+        one owner)."""
         query = (
             select(sessions.c.name, variants.c.name, variants.c.artifact)
             .join(sessions, variants.c.session_id == sessions.c.id)
@@ -118,6 +119,8 @@ class ResultRows(Rows):
             .order_by(variants.c.number.desc())
             .limit(limit)
         )
+        if owner is not None:
+            query = query.where(sessions.c.owner == owner)
         with self._read() as connection:
             return [(session, name, artifact) for session, name, artifact in connection.execute(query)]
 

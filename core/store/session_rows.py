@@ -1,7 +1,7 @@
 """Sessions: a person's model, data and draft plan."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -20,10 +20,12 @@ MAX_DRAFT_BYTES = 1_000_000
 class SessionRows(Rows):
     """The part of ``Store`` that knows sessions."""
 
-    def create_session(self, name: str = "", owner: str = "") -> Session:
-        """A new, empty session; ``name`` is only a label (one line, 120 characters at most), ``owner`` whose it is."""
-        time = now()
-        session = Session(id=new_id(), name=clean_name(name, "Untitled"), created=time, updated=time, owner=owner)
+    def create_session(self, name: str = "", owner: str = "", *, lineage: Sequence[Mapping[str, Any]] = ()) -> Session:
+        """A new, empty session; ``name`` is only a label (one line, 120 characters at most), ``owner`` whose it is,
+        ``lineage`` what it comes from."""
+        time, label = now(), clean_name(name, "Untitled")
+        origins = [dict(step) for step in lineage]
+        session = Session(id=new_id(), name=label, created=time, updated=time, owner=owner, lineage=origins)
         with self._write() as connection:
             connection.execute(insert(sessions).values(session.model_dump()))
         return session
@@ -48,6 +50,10 @@ class SessionRows(Rows):
     def rename_session(self, session_id: str, name: str) -> Session:
         """The session under a new label."""
         return self._change_session(session_id, name=clean_name(name, "Untitled"))
+
+    def give_session(self, session_id: str, owner: str) -> Session:
+        """The session in the hands of another person ("": nobody)."""
+        return self._change_session(session_id, owner=owner)
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session with its jobs, variants and measurements. ``Workspace.collect_garbage`` frees the files."""

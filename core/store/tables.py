@@ -46,7 +46,7 @@ __all__ = [
     "views",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 30.0
 
 metadata = MetaData()
@@ -124,8 +124,9 @@ sessions = Table(
     Column("revision", Integer, nullable=False),
     _time("created"),
     _time("updated"),
-    # Since schema 2, and last: where a migration puts it.
+    # Since schema 2 and 3, and last: where migrations put them.
     Column("owner", Text, nullable=False, server_default=""),
+    Column("lineage", JSON(none_as_null=True), nullable=False, server_default="[]"),
 )
 
 jobs = Table(

@@ -58,7 +58,7 @@ def test_every_row_of_the_old_database_survives(old: Path) -> None:
         assert "format-1" in workspace.notice
         store = workspace.store
         sessions = store.list_sessions()
-        assert {session.owner for session in sessions} == {""}
+        assert [(session.owner, session.lineage) for session in sessions] == [("", []), ("", [])]
         full = next(session for session in sessions if session.model_id)
         assert full.draft_plan == {"sparsity": 0.7}
         dense, half = store.variants(full.id)
@@ -72,7 +72,7 @@ def test_every_row_of_the_old_database_survives(old: Path) -> None:
         assert store.create_session("new", owner="ada").owner == "ada"
     after = rows(file)
     for table, found in before.items():
-        added = {"owner": ""} if table == "sessions" else {}
+        added = {"owner": "", "lineage": "[]"} if table == "sessions" else {}
         assert all({**row, **added} in after[table] for row in found), table
     assert version(file) == str(SCHEMA_VERSION)
     # The copy is the old database, whole.
@@ -80,6 +80,18 @@ def test_every_row_of_the_old_database_survives(old: Path) -> None:
     assert version(old / "espalier.sqlite.format-1") == "1"
     with Workspace.open(old) as workspace:
         assert workspace.notice is None
+
+
+def test_every_version_on_the_way_is_brought_up_to_date(old: Path) -> None:
+    # Schema 2 was never released, but workspaces of people who follow the code have it.
+    with closing(sqlite3.connect(old / "espalier.sqlite")) as connection:
+        connection.execute("ALTER TABLE sessions ADD COLUMN owner TEXT DEFAULT '' NOT NULL")
+        connection.execute("UPDATE sessions SET owner = 'ada'")
+        connection.execute("UPDATE meta SET value = '2'")
+        connection.commit()
+    with Workspace.open(old) as workspace:
+        assert [(session.owner, session.lineage) for session in workspace.store.list_sessions()] == [("ada", [])] * 2
+    assert version(old / "espalier.sqlite.format-2") == "2"
 
 
 def test_a_migrated_database_has_the_tables_of_a_fresh_one(old: Path, tmp_path: Path) -> None:
