@@ -5,17 +5,17 @@ PyTorch checks neither the checksums of its zip archives nor the size of what it
 
 import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
-
-import psutil
+from typing import Any, BinaryIO, Literal
 
 from ..errors import CheckpointError
-from .pickle_scan import scan_pickle
+from .pickle_reader import Persistent, Pickle, read_pickle
+from .torch_pickle import Storage, storage_of
 
-__all__ = ["MAX_TENSORS", "CheckpointFile", "examine", "shown"]
+__all__ = ["MAX_TENSORS", "CheckpointFile", "Span", "check_count", "damaged", "examine", "shown"]
 
 MAX_TENSORS = 10_000
 _MAX_HEADER_BYTES = 8_000_000  # safetensors: 10,000 tensors take about 1 MB
@@ -44,13 +44,23 @@ Kind = Literal["zip", "legacy", "safetensors"]
 
 
 @dataclass(frozen=True)
+class Span:
+    """Where the numbers of a storage lie in the file, in bytes."""
+
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class CheckpointFile:
-    """A file that may be handed to its reader: PyTorch's restricted unpickler, or safetensors."""
+    """A file that is whole and of sane size, and what its table of contents says; of safetensors only that."""
 
     path: Path
     kind: Kind
     size_bytes: int
-    names: tuple[str, ...] = ()  # Python objects that a pickle refers to
+    content: Any = None  # plain values, ``Made`` and ``Named`` objects: see pickle_reader
+    names: tuple[str, ...] = ()  # Python objects that the pickle refers to
+    storages: Mapping[str, Span] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -63,6 +73,16 @@ def shown(name: object, *, limit: int = 80) -> str:
     """A name from a file, safe and short enough for a message: control and direction characters escaped, in quotes."""
     text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name))
     return f"“{text}”" if len(text) <= limit else f"“{text[: limit - 1]}…”"
+
+
+def check_count(count: int, label: str) -> None:
+    """Refuse more tensors than any real checkpoint has.
+
+    Raises:
+        CheckpointError: there are more than ``MAX_TENSORS``.
+    """
+    if count > MAX_TENSORS:
+        raise CheckpointError(f"The checkpoint {label} holds {count:,} tensors; at most {MAX_TENSORS:,} are read.")
 
 
 def examine(path: Path) -> CheckpointFile:
@@ -80,12 +100,6 @@ def examine(path: Path) -> CheckpointFile:
         raise CheckpointError(f"The checkpoint {label} cannot be read: {error.strerror or error}.") from None
     if not head:
         raise CheckpointError(f"The checkpoint {label} is empty (0 bytes). Save or upload it again.")
-    free_bytes = psutil.virtual_memory().available
-    if 2 * size_bytes > free_bytes:
-        raise CheckpointError(
-            f"The checkpoint {label} has {size_bytes / 1e9:.1f} GB, and loading it takes twice as much memory; "
-            f"{free_bytes / 1e9:.1f} GB are free on this machine."
-        )
     if head.startswith(b"PK"):
         return _examine_zip(path, size_bytes)
     if head[0] == 0x80:
@@ -106,7 +120,8 @@ def _other_format(head: bytes) -> str:
     return "a file of unknown content"
 
 
-def _damaged(label: str, what: str) -> CheckpointError:
+def damaged(label: str, what: str) -> CheckpointError:
+    """The error for a file that is not what it was when it was written."""
     return CheckpointError(f"The checkpoint {label} is damaged or incomplete: {what}. Save or upload it again.")
 
 
@@ -124,11 +139,37 @@ def _examine_zip(path: Path, size_bytes: int) -> CheckpointFile:
                     f"The table of contents of {label} has {pickle_member.file_size / 1e6:.0f} MB, far more than any "
                     f"checkpoint needs, so it was not read. {_USE_INSTEAD}"
                 )
-            names = scan_pickle(BytesIO(archive.read(pickle_member)))
+            table = read_pickle(BytesIO(archive.read(pickle_member)))
+            _check_byte_order(archive, pickle_member, label)
+        storages = _zip_storages(path, members, pickle_member)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
-        raise _damaged(label, "its archive cannot be read to the end") from None
+        raise damaged(label, "its archive cannot be read to the end") from None
     notes = ("The file carries no checksums, so damage to it could not be detected.",) if unchecked else ()
-    return CheckpointFile(path, "zip", size_bytes, names, notes)
+    return CheckpointFile(path, "zip", size_bytes, table.value, table.names, storages, notes)
+
+
+def _zip_storages(path: Path, members: list[zipfile.ZipInfo], pickle_member: zipfile.ZipInfo) -> dict[str, Span]:
+    """Where each ``…/data/<key>`` lies: behind a header of its own, whose length the directory does not know."""
+    folder = pickle_member.filename.removesuffix("data.pkl") + "data/"
+    found = {}
+    with path.open("rb") as stream:
+        for member in members:
+            if member.filename.startswith(folder):
+                stream.seek(member.header_offset)
+                header = stream.read(30)
+                if header[:4] != b"PK\3\4":
+                    raise zipfile.BadZipFile
+                offset = stream.tell() + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
+                found[member.filename.removeprefix(folder)] = Span(offset, member.file_size)
+    return found
+
+
+def _check_byte_order(archive: zipfile.ZipFile, pickle_member: zipfile.ZipInfo, label: str) -> None:
+    name = pickle_member.filename.removesuffix("data.pkl") + "byteorder"
+    if name in archive.namelist() and archive.getinfo(name).file_size < 100 and archive.read(name).strip() != b"little":
+        raise CheckpointError(
+            f"{label} was saved on a machine with another order of bytes. Save it there as .safetensors, and use that."
+        )
 
 
 def _pickle_member(members: list[zipfile.ZipInfo], label: str) -> zipfile.ZipInfo:
@@ -160,7 +201,7 @@ def _check_sizes(members: list[zipfile.ZipInfo], size_bytes: int, label: str) ->
             f"{label} is compressed, which PyTorch never does itself. Load it with torch and save it again."
         )
     if sum(member.file_size for member in members) > size_bytes:
-        raise _damaged(label, "its parts claim more bytes than the file has")
+        raise damaged(label, "its parts claim more bytes than the file has")
 
 
 def _check_crc(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], label: str) -> bool:
@@ -176,7 +217,7 @@ def _check_crc(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], label: 
                 while part.read(1 << 20):
                     pass
         except zipfile.BadZipFile:
-            raise _damaged(label, "a checksum differs, so at least one weight is wrong") from None
+            raise damaged(label, "a checksum differs, so at least one weight is wrong") from None
     return unchecked
 
 
@@ -185,15 +226,52 @@ def _examine_pickle(path: Path, size_bytes: int) -> CheckpointFile:
     label = shown(path.name)
     with path.open("rb") as stream:
         beginning = BytesIO(stream.read(_MAX_PICKLE_BYTES))
-    is_torch = _LEGACY_MAGIC in beginning.getbuffer()[:32].tobytes()
-    names = [name for _ in range(4 if is_torch else 1) for name in scan_pickle(beginning)]
-    if not is_torch:
-        code = [name for name in names if not name.startswith(("collections.", "numpy.", "torch."))]
-        contents = f" with code ({', '.join(map(shown, code[:3]))})" if code else ""
-        raise CheckpointError(
-            f"{label} is a plain Python pickle{contents}, not a checkpoint; it was not loaded. {_USE_INSTEAD}"
-        )
-    return CheckpointFile(path, "legacy", size_bytes, tuple(names))
+        if _LEGACY_MAGIC not in beginning.getbuffer()[:32].tobytes():
+            raise _plain_pickle(read_pickle(beginning).names, label)
+        _, _, system, table, keys = (read_pickle(beginning) for _ in range(5))
+        if isinstance(system.value, dict) and system.value.get("little_endian") is False:
+            raise CheckpointError(
+                f"{label} was saved on a machine with another order of bytes. Save it there as .safetensors, and use "
+                "that."
+            )
+        stream.seek(beginning.tell())
+        storages = _legacy_storages(stream, table, keys.value, size_bytes, label)
+    names = tuple(dict.fromkeys((*system.names, *table.names, *keys.names)))
+    return CheckpointFile(path, "legacy", size_bytes, table.value, names, storages)
+
+
+def _plain_pickle(names: tuple[str, ...], label: str) -> CheckpointError:
+    code = [name for name in names if not name.startswith(("collections.", "numpy.", "torch."))]
+    contents = f" with code ({', '.join(map(shown, code[:3]))})" if code else ""
+    return CheckpointError(
+        f"{label} is a plain Python pickle{contents}, not a checkpoint; it was not loaded. {_USE_INSTEAD}"
+    )
+
+
+def _legacy_storages(stream: BinaryIO, table: Pickle, keys: Any, size_bytes: int, label: str) -> dict[str, Span]:
+    """The storages follow each other in the order of ``keys``, each behind its number of items."""
+    item_bytes = {}
+    for reference in table.references:
+        if isinstance(reference.identity, tuple) and reference.identity[:1] == ("module",):
+            continue  # the source of a pickled class; its name is refused later
+        storage = _described(reference, label)
+        item_bytes[storage.key] = storage.item_bytes
+    found: dict[str, Span] = {}
+    for key in keys if isinstance(keys, list) else []:
+        count = int.from_bytes(stream.read(8), "little")
+        span = Span(stream.tell(), count * item_bytes.get(str(key), 1))
+        if span.offset + span.size_bytes > size_bytes:
+            raise damaged(label, "its numbers end too early")
+        found[str(key)] = span
+        stream.seek(span.size_bytes, 1)
+    return found
+
+
+def _described(reference: Persistent, label: str) -> Storage:
+    try:
+        return storage_of(reference)
+    except ValueError as error:
+        raise damaged(label, f"its table of contents has {error}") from None
 
 
 def _examine_safetensors(path: Path, size_bytes: int, head: bytes) -> CheckpointFile:
@@ -201,9 +279,9 @@ def _examine_safetensors(path: Path, size_bytes: int, head: bytes) -> Checkpoint
     label = shown(path.name)
     header_bytes = int.from_bytes(head[:8], "little")
     if head[8:9] != b"{":
-        raise _damaged(label, f"it is not a safetensors file but {_other_format(head)}")
+        raise damaged(label, f"it is not a safetensors file but {_other_format(head)}")
     if header_bytes > size_bytes - 8:
-        raise _damaged(label, f"its header claims {header_bytes:,} bytes and the file has {size_bytes:,}")
+        raise damaged(label, f"its header claims {header_bytes:,} bytes and the file has {size_bytes:,}")
     if header_bytes > _MAX_HEADER_BYTES:
         raise CheckpointError(
             f"The header of {label} has {header_bytes / 1e6:.0f} MB; {MAX_TENSORS:,} tensors, the most that are read, "
@@ -214,11 +292,12 @@ def _examine_safetensors(path: Path, size_bytes: int, head: bytes) -> Checkpoint
         header = stream.read(header_bytes)
     try:
         # Only to find names that occur twice, which the library lets pass; names and offsets come from the library.
-        json.loads(header, object_pairs_hook=_unique)
+        named = json.loads(header, object_pairs_hook=_unique)
     except _DuplicateNameError as error:
         raise CheckpointError(f"{label} names {shown(error)} twice, so it is not clear which is meant.") from None
     except (ValueError, RecursionError):
-        raise _damaged(label, "its header is not valid") from None
+        raise damaged(label, "its header is not valid") from None
+    check_count(len(named) - ("__metadata__" in named), label)
     return CheckpointFile(path, "safetensors", size_bytes)
 
 

@@ -1,42 +1,28 @@
-"""Weights from files: ``weights_only=True`` or safetensors, never code; unwrapped, checked and fitted, in words.
+"""Weights from files: read by a limited process, never as code; fitted to an architecture, in words.
 
-A checkpoint goes three steps: ``load_checkpoint`` reads a file into tensors by name, ``checkpoint_classes`` says what
-its head was trained for, ``fit_checkpoint`` puts the tensors into a module or says exactly why they do not fit.
+A checkpoint goes three steps: ``load_checkpoint`` gets a file's tensors by name (core/models/checkpoint_reader.py opens
+it, in a process of its own), ``checkpoint_classes`` says what its head was trained for, ``fit_checkpoint`` puts the
+tensors into a module or says exactly why they do not fit.
 """
 
-import pickle
 import re
-import warnings
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from .checkpoint_files import MAX_TENSORS, CheckpointFile, examine, shown
+from ..progress import SILENT, Progress
+from .checkpoint_files import check_count, shown
+from .checkpoint_reader import Reading, read_confined
+from .unwrapping import without_prefixes
 
-__all__ = ["Checkpoint", "checkpoint_classes", "fit_checkpoint", "head_name", "load_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_classes", "fit_checkpoint", "head_name", "load_checkpoint", "state_of"]
 
-_RECIPE = "Save only the weights: torch.save(model.state_dict(), 'weights.pt')."
-_WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-    "network",
-    "net_state_dict",
-    "model_state",
-    "module",
-    "params",
-    "weights",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-)
 _HEAD = re.compile(r"(^|\.)(fc|linear|classifier|classif|head|heads|logits|output|last_linear|cls_head)(\.|$)")
 _AUXILIARY = re.compile(r"(^|\.)(aux\w*|AuxLogits)(\.|$)")  # heads that exist for training only
 _COUNTERS = re.compile(r"(^|\.)(total_ops|total_params|n_averaged|num_batches_tracked)$")  # left by tools, no weights
@@ -57,145 +43,41 @@ class Checkpoint:
         return checkpoint_classes(self.state)
 
 
-def load_checkpoint(path: Path | str) -> Checkpoint:
+def load_checkpoint(path: Path | str, *, progress: Progress = SILENT) -> Checkpoint:
     """Read a ``.pt``/``.pth``/``.th`` state dict or a ``.safetensors`` file; the content decides, not the extension.
 
     Raises:
-        CheckpointError: the file is missing, empty, damaged, holds code or something else than named tensors.
+        CheckpointError: the file is missing, empty, damaged, too large, or holds code or something else than named
+            tensors.
+        Cancelled: the person cancelled.
     """
-    file = examine(Path(path))
-    notes = list(file.notes)
-    content = _read_safetensors(file) if file.kind == "safetensors" else _read_torch(file)
-    state = _checked(_unwrapped(content, file.label, notes), file)
-    return Checkpoint(_without_prefixes(state, notes), file.label, tuple(notes))
+    path = Path(path)
+    with tempfile.TemporaryDirectory(prefix="espalier-checkpoint-") as folder:
+        return state_of(read_confined(path, Path(folder), progress=progress), shown(path.name))
 
 
-def _read_torch(file: CheckpointFile) -> Any:
-    if any(name.startswith("torch.nn.modules.") for name in file.names):
-        raise CheckpointError(
-            f"The checkpoint {file.label} holds a whole pickled model, which is code and is never run here. {_RECIPE}"
-        )
+def state_of(reading: Reading, label: str) -> Checkpoint:
+    """The tensors of safetensors that were written or found whole by the reader.
+
+    Raises:
+        CheckpointError: the header does not describe the content.
+    """
+    notes = list(reading.notes)
     try:
-        # An open file, because torch would judge a path by its extension.
-        with warnings.catch_warnings(), file.path.open("rb") as stream:
-            warnings.simplefilter("ignore", UserWarning)  # on sparse and quantized tensors, which are refused below
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        code = [name for name in file.names if not name.startswith(("torch.", "collections.", "_codecs."))]
-        if not code:
-            raise _damaged(file) from error
-        names = ", ".join(shown(name) for name in code[:3])
-        raise CheckpointError(
-            f"The checkpoint {file.label} contains code or Python objects ({names}) and was not loaded. {_RECIPE}"
-        ) from None
-    except MemoryError:
-        raise CheckpointError(f"Not enough memory to load the checkpoint {file.label}.") from None
-    except Exception as error:  # torch raises nearly anything on damaged files: OSError, RuntimeError, KeyError, …
-        raise _damaged(file) from error
-
-
-def _read_safetensors(file: CheckpointFile) -> dict[str, Tensor]:
-    try:
-        with safe_open(file.path, framework="pt") as reader:
-            names = list(reader.keys())
-            _check_count(len(names), file)
-            return {name: reader.get_tensor(name) for name in names}
+        with safe_open(reading.weights, framework="pt") as reader:
+            stored = list(reader.keys()) if reading.names is None else [str(i) for i in range(len(reading.names))]
+            check_count(len(stored), label)
+            tensors = [reader.get_tensor(name) for name in stored]
     except (SafetensorError, ValueError, RuntimeError, OSError) as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise CheckpointError(
-            f"The checkpoint {file.label} is damaged or incomplete: its header does not describe its content "
+            f"The checkpoint {label} is damaged or incomplete: its header does not describe its content "
             f"({shown(reason)}). Save or upload it again."
         ) from None
-
-
-def _damaged(file: CheckpointFile) -> CheckpointError:
-    return CheckpointError(
-        f"The checkpoint {file.label} is damaged or incomplete: PyTorch cannot read it to the end. "
-        "Save or upload it again."
-    )
-
-
-def _check_count(count: int, file: CheckpointFile) -> None:
-    if count > MAX_TENSORS:
-        raise CheckpointError(f"The checkpoint {file.label} holds {count:,} tensors; at most {MAX_TENSORS:,} are read.")
-
-
-def _unwrapped(content: Any, label: str, notes: list[str]) -> Mapping[Any, Any]:
-    """Descend through ``{"state_dict": …}`` and the like; at most four levels."""
-    for _ in range(4):
-        if not isinstance(content, Mapping):
-            break
-        inner = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping) and content[key]), None)
-        if inner is None:
-            break
-        others = [shown(key) for key in content if key != inner]
-        beside = f"; {', '.join(others[:4])}{' …' if len(others) > 4 else ''} beside it were not used" if others else ""
-        notes.append(f"The weights were taken from {shown(inner)} inside the file{beside}.")
-        content = content[inner]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"The checkpoint {label} must hold tensors by name; it holds a {type(content).__name__}. {_RECIPE}"
-        )
-    if not content:
-        raise CheckpointError(f"The checkpoint {label} holds no tensors. {_RECIPE}")
-    return content
-
-
-def _checked(content: Mapping[Any, Any], file: CheckpointFile) -> dict[str, Tensor]:
-    """Names must be strings and values dense tensors no larger than what the file holds for them."""
-    _check_count(len(content), file)
-    strange = [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
-    if strange:
-        listed = ", ".join(f"{shown(key)} ({type(content[key]).__name__})" for key in strange[:5])
-        raise CheckpointError(
-            f"The checkpoint {file.label} must hold tensors by name; {len(strange)} of its {len(content)} entries are "
-            f"something else: {listed}. {_RECIPE}"
-        )
-    total_bytes = 0
-    for name, tensor in content.items():
-        _check_kind(name, tensor, file)
-        claimed_bytes = tensor.numel() * tensor.element_size()
-        total_bytes += claimed_bytes
-        if claimed_bytes > tensor.untyped_storage().nbytes() or total_bytes > 4 * file.size_bytes + 2**24:
-            raise CheckpointError(
-                f"The tensor {shown(name)} of {file.label} claims {_size(claimed_bytes)} that are not in the file "
-                f"({_size(file.size_bytes)}): it repeats a few numbers. Save it with tensor.contiguous()."
-            )
-    return {name: tensor.detach() for name, tensor in content.items()}
-
-
-def _check_kind(name: str, tensor: Tensor, file: CheckpointFile) -> None:
-    if tensor.is_meta:
-        problem = "has no values (it lies on the meta device); materialise the model before saving it"
-    elif tensor.is_quantized:
-        problem = "is quantized; save the model before quantization"
-    elif tensor.layout is not torch.strided:
-        problem = "is sparse; save it with tensor.to_dense()"
-    else:
-        return
-    raise CheckpointError(f"The tensor {shown(name)} of {file.label} {problem}.")
-
-
-def _size(size_bytes: int) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.3g} {unit}"
-    return f"{size_bytes} bytes"
-
-
-def _without_prefixes(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Names without what DataParallel (``module.``) and torch.compile (``_orig_mod.``) put in front of them."""
-    for prefix, origin in (("_orig_mod.", "torch.compile"), ("module.", "DataParallel"), ("_orig_mod.", "")):
-        if prefix == "_orig_mod." and any(prefix in name for name in state):
-            renamed = {name.replace(prefix, ""): tensor for name, tensor in state.items()}
-        elif all(name.startswith(prefix) for name in state):
-            renamed = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-        else:
-            continue
-        if len(renamed) == len(state):
-            state = renamed
-            notes.append(f"The prefix “{prefix}” ({origin}) was removed from the names.")
-    return state
+    if not tensors:
+        raise CheckpointError(f"The checkpoint {label} holds no tensors.")
+    names = without_prefixes(stored, notes) if reading.names is None else list(reading.names)
+    return Checkpoint(dict(zip(names, tensors, strict=True)), label, tuple(notes))
 
 
 def head_name(state: Mapping[str, Tensor]) -> str | None:

@@ -74,7 +74,7 @@ def build_model(spec: ModelSpec, *, progress: Progress = SILENT) -> BuiltModel:
         from .checkpoints import load_checkpoint
 
         progress.update(0, 3, "reading the checkpoint")
-        checkpoint = load_checkpoint(spec.checkpoint)
+        checkpoint = load_checkpoint(spec.checkpoint, progress=progress)
     progress.check()
     progress.update(1, 3, f"building {spec.name}")
     built = source.build(spec, checkpoint=checkpoint, progress=progress)
