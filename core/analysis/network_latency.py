@@ -22,7 +22,8 @@ class NetworkLatency:
     """Predicted milliseconds of one example in ONNX Runtime, of what any removal from one model leaves.
 
     The dense model is exported and measured once, and every layer's shapes as they are asked for. What the layers do
-    not explain of the dense time is assumed to stay; where they take longer alone than together, they are scaled.
+    not explain of the dense time is assumed to stay (``rest_ms``); where they take longer alone than together, they are
+    scaled (``scale``, at most 1). ``layers``: the geometry of each.
 
     Args:
         found: the groups of the dense model.
@@ -31,7 +32,7 @@ class NetworkLatency:
 
     def __init__(self, found: "Comb", *, table: LatencyTable | None = None, progress: Progress = SILENT) -> None:
         self.table = LatencyTable(default_table_path()) if table is None else table
-        self._layers: Mapping[str, LayerGeometry] = geometries(found)
+        self.layers: Mapping[str, LayerGeometry] = geometries(found)
         self._progress = progress
         progress.update(0, 0, "Timing the layers of the dense network")
         self.set_dense(_measured(found.model, self.table))
@@ -40,13 +41,13 @@ class NetworkLatency:
         """Take this as the time of the dense network: that of an earlier process, so that a run goes on as it began."""
         self.dense_ms = milliseconds
         layers_ms = self._of_layers({})
-        self._rest_ms = max(0.0, self.dense_ms - layers_ms)
-        self._scale = min(1.0, self.dense_ms / layers_ms) if layers_ms else 1.0
+        self.rest_ms = max(0.0, self.dense_ms - layers_ms)
+        self.scale = min(1.0, self.dense_ms / layers_ms) if layers_ms else 1.0
         self.table.save()
 
     def __call__(self, counts: Counts) -> float:
         """Milliseconds of what is left; shapes that were never timed on this machine are timed now."""
-        return self._rest_ms + self._scale * self._of_layers(counts.weight_shapes)
+        return self.rest_ms + self.scale * self._of_layers(counts.weight_shapes)
 
     def to_json(self, counts: Counts) -> dict[str, Any]:
         """``dense_ms`` (measured), ``predicted_ms``, ``ratio`` and ``threads``; the table is saved."""
@@ -60,7 +61,7 @@ class NetworkLatency:
         }
 
     def _of_layers(self, shapes: Mapping[str, tuple[int, ...]]) -> float:
-        total = self.table.predict(self._layers, shapes, progress=self._progress)
+        total = self.table.predict(self.layers, shapes, progress=self._progress)
         assert total is not None
         return total
 
