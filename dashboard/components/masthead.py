@@ -14,13 +14,21 @@ from .jobs import POLL_S, job_line, live_jobs
 
 __all__ = ["draw"]
 
+_ASIDE = 90
+"""Pages from this place on are no step of the work: they stand apart."""
+
 
 def draw() -> None:
     """Draw the masthead and, when the URL names a session, its strip."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html('<span class="esp-brand">Espalier</span>', width="content")
-        for url in catalogue():
-            state.link(url)
+        for entry in catalogue().values():
+            if entry.order < _ASIDE:
+                state.link(entry.url)
+        with st.container(key="masthead-aside", width="content"):
+            for entry in catalogue().values():
+                if entry.order >= _ASIDE:
+                    state.link(entry.url)
     session = state.current_session()
     if session is not None:
         _strip(session)
