@@ -14,11 +14,12 @@ from .result_rows import ResultRows
 from .session_rows import SessionRows
 from .share_rows import ShareRows
 from .tables import SCHEMA_VERSION, open_engine
+from .tried_rows import TriedRows
 
 __all__ = ["Store"]
 
 
-class Store(SessionRows, ResultRows, JobRows, KeptRows, ShareRows):
+class Store(SessionRows, ResultRows, JobRows, TriedRows, KeptRows, ShareRows):
     """Sessions, models, data sets, variants, measurements, sensitivities, jobs, what people keep and what they share,
     in SQLite or by a database URL.
 
