@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from ..errors import DataError
+from ..paths import contained
 
 __all__ = ["DATA_ROOT_VARIABLE", "cache_folder", "data_root", "resolve_folder"]
 
@@ -40,7 +41,4 @@ def resolve_folder(root: str) -> Path:
         return Path(os.path.normpath(path))
     if base is None:
         return Path(os.path.abspath(path))
-    inside = Path(os.path.normpath(base / path))
-    if inside != base and base not in inside.parents:
-        raise DataError(f"The folder “{root[:200]}” must lie below the data root of this server; it leads out of it.")
-    return inside
+    return contained(base, root, error=DataError)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from ..errors import StoreError
+from ..paths import contained
 from .files import file_errors, fsync_folder, fsync_tree
 
-__all__ = ["Artifacts"]
+__all__ = ["Artifacts", "identity_of"]
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,16}){0,3}")
@@ -48,23 +49,17 @@ class Artifacts:
 
     def put_file(self, source: Path, suffix: str | None = None) -> str:
         """Store a copy of a file and return its id; ``suffix`` defaults to the suffix of the file."""
-        with file_errors("read", source):
-            identity = _hash_file(source)
         return self._put_file(
-            identity, source.suffix if suffix is None else suffix, lambda file: _copy_file(source, file)
+            identity_of(source), source.suffix if suffix is None else suffix, lambda file: _copy_file(source, file)
         )
 
     def put_folder(self, source: Path) -> str:
         """Store a copy of a folder (relative names and bytes make its id) and return the id."""
-        digest = hashlib.sha256(b"folder\n")
-        with file_errors("read", source):
-            for path in sorted(path for path in source.rglob("*") if path.is_file()):
-                digest.update(f"{path.relative_to(source).as_posix()}\0{_hash_file(path)}\n".encode())
 
         def write(place: Path) -> None:
             shutil.copytree(source, place / "folder")
 
-        return self._put(digest.hexdigest(), write)
+        return self._put(identity_of(source), write)
 
     def path(self, artifact: str) -> Path:
         """Where the file or folder lies. Treat it as read-only: its name is the hash of its content.
@@ -119,10 +114,9 @@ class Artifacts:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _place(self, artifact: str) -> Path:
-        # The one containment check: nothing but 64 hex digits ever becomes a path.
         if not _ID.fullmatch(artifact):
             raise StoreError("A stored file is named by 64 hexadecimal digits; this name is not one.")
-        return self.root / artifact[:2] / artifact
+        return contained(self.root, f"{artifact[:2]}/{artifact}")
 
     def _put_file(self, artifact: str, suffix: str, write: Callable[[Path], None]) -> str:
         if not _SUFFIX.fullmatch(suffix):
@@ -161,6 +155,17 @@ class Artifacts:
         except OSError:
             return False
         return True
+
+
+def identity_of(path: Path) -> str:
+    """The id that a file or folder has as an artifact, wherever it is stored."""
+    with file_errors("read", path):
+        if path.is_file():
+            return _hash_file(path)
+        digest = hashlib.sha256(b"folder\n")
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{_hash_file(file)}\n".encode())
+        return digest.hexdigest()
 
 
 def _hash_file(path: Path) -> str:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import StoreError
+from ..paths import contained
 
 __all__ = ["CheckpointFolders"]
 
@@ -25,7 +26,7 @@ class CheckpointFolders:
         """
         if not _JOB_ID.fullmatch(job_id):
             raise StoreError("A job is named by letters and digits; this name is not one.")
-        return self.root / job_id
+        return contained(self.root, job_id)
 
     def remove(self, job_id: str) -> None:
         """Delete what the job left behind, if anything."""
