@@ -46,6 +46,10 @@ TORCH_FREE = [
     "core.analysis.evaluation",
     "core.analysis.machine",
     "core.export.code",
+    "core.sharing.card",
+    "core.sharing.importing",
+    "core.sharing.links",
+    "core.sharing.bundle",
     "sample_models",
 ]
 SCREENS = ("streamlit", "plotly")
@@ -54,7 +58,7 @@ SCREENS = ("streamlit", "plotly")
 # each other, except where ALSO says so.
 LEVELS = [
     {"errors"},
-    {"registry", "progress", "settings"},
+    {"registry", "progress", "settings", "paths"},
     {"confinement"},
     {"models", "data"},
     {"environment"},
@@ -65,6 +69,7 @@ LEVELS = [
     {"methods"},
     {"export"},
     {"store"},
+    {"sharing"},
     {"access"},
     {"jobs"},
     {"doctor"},
