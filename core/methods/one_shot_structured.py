@@ -260,6 +260,7 @@ def planned_removal(
         kinds=settings.kinds,
         milliseconds=milliseconds,
         saving=saving,
+        fill=True,
     )
     return removal, note
 

@@ -168,6 +168,27 @@ def test_budgets_on_a_model(budget: str, allocation: str) -> None:
     assert all((found.group(name).units - len(units)) % 4 == 0 for name, units in removal.items())
 
 
+@pytest.mark.parametrize("allocation", list(GROUP_ALLOCATIONS))
+@pytest.mark.parametrize("target", [0.3, 0.53, 0.6])
+def test_a_step_that_overshoots_is_left_out_where_that_comes_nearer(allocation: str, target: float) -> None:
+    """A unit of a residual stream reaches through many layers, and is a large part of the network."""
+    found, context, sheet = _known("resnet20")
+    scores = score_groups("magnitude", found, context)
+
+    def missed(*, fill: bool) -> float:
+        removal = choose_units(
+            sheet, scores, target, criterion="magnitude", allocation=allocation, budget="macs", limits=Limits(4, 0.1),
+            overrides={}, protected=(), kinds=("channels",), fill=fill,
+        )  # fmt: skip
+        for name, units in removal.items():  # inside a group the least valuable ones still go first
+            stay = np.delete(scores[name], units)
+            assert scores[name][units].max(initial=0.0) <= stay.min() + 1e-12
+        return abs(1 - sheet.counts(removal).macs / sheet.dense.macs - target)
+
+    assert missed(fill=True) <= missed(fill=False)
+    assert missed(fill=True) < 0.02
+
+
 def test_where_groups_meet_a_dimension_is_never_emptied() -> None:
     for kind in (Transposed, Shuffles):
         found = comb(traced(kind()))

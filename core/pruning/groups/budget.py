@@ -6,7 +6,7 @@ shortest run of them that meets the budget is found by bisection, each trial cou
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,11 @@ from ...errors import PlanError
 __all__ = ["Candidate", "Limits", "Removal", "allowed", "choose"]
 
 Removal = dict[str, list[int]]
+
+NEAR = 0.005
+"""A removal this near to its target is near enough: half a percent of the budget."""
+
+_TRIALS = 40
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,12 @@ def choose(
     limits: Limits,
     fixed: Mapping[str, int],
     repair: Callable[[Removal], Removal] = lambda removal: removal,
+    fill: bool = False,
 ) -> Removal:
     """The units to remove so that ``saved`` is as near to ``target`` as one step allows.
+
+    One step of a group that many layers share may be a tenth of the network. With ``fill`` a step that overshoots is
+    left out and the next ones that fit are taken instead, where that comes nearer to the target.
 
     Args:
         candidates: the groups that may shrink.
@@ -70,6 +79,7 @@ def choose(
         limits: what must stay.
         fixed: candidates that lose exactly so many units, whatever the budget.
         repair: puts back units without which a layer would be empty.
+        fill: see above; without it the order is kept strictly.
 
     Raises:
         PlanError: when the limits do not let the target be reached; says what the most is.
@@ -85,11 +95,14 @@ def choose(
             steps.append((key, number, units))
     steps.sort()
 
-    def removal(count: int) -> Removal:
+    def taking(chosen: Iterable[tuple[float, int, int]]) -> Removal:
         taken = dict(fixed)
-        for _, number, units in steps[:count]:
+        for _, number, units in chosen:
             taken[free[number].name] = units
         return repair({name: np.sort(order[name][:units]).tolist() for name, units in taken.items() if units})
+
+    def removal(count: int) -> Removal:
+        return taking(steps[:count])
 
     base, most = saved(removal(0)), saved(removal(len(steps)))
     if target > most + 1e-9:
@@ -109,7 +122,36 @@ def choose(
         else:
             high = middle
     below, above = removal(low), removal(high)
-    return below if target - saved(below) < saved(above) - target else above
+    nearest = below if target - saved(below) < saved(above) - target else above
+    if not fill or abs(saved(nearest) - target) <= NEAR:
+        return nearest
+    filled = _filled(steps[:low], steps[high:], taking, saved, target, left_out={steps[low][1]})
+    return filled if abs(saved(filled) - target) < abs(saved(nearest) - target) else nearest
+
+
+def _filled(
+    chosen: Sequence[tuple[float, int, int]],
+    others: Sequence[tuple[float, int, int]],
+    taking: Callable[[Iterable[tuple[float, int, int]]], Removal],
+    saved: Callable[[Removal], float],
+    target: float,
+    *,
+    left_out: set[int],
+) -> Removal:
+    """``chosen``, and of the ``others`` in their order those that do not overshoot; a group that was left out stays."""
+    taken, misses = list(chosen), 0
+    for step in others:
+        if step[1] in left_out:
+            continue
+        share = saved(taking([*taken, step]))
+        if share > target + NEAR:
+            left_out.add(step[1])
+            misses += 1
+        else:
+            taken.append(step)
+        if misses > _TRIALS or abs(share - target) <= NEAR:
+            break
+    return taking(taken)
 
 
 def _rounding(limits: Limits) -> str:

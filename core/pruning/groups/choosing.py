@@ -160,12 +160,13 @@ def choose_units(
     milliseconds: Milliseconds | None = None,
     least: Mapping[str, int] = MappingProxyType({}),
     saving: Mapping[str, float] = MappingProxyType({}),
+    fill: bool = False,
 ) -> Removal:
     """The units that go: least important first, until ``target`` of the budget's unit is saved.
 
     ``milliseconds`` is what a budget of latency is counted with; ``least``, how many units of a
     group must stay, beside ``limits``; ``saving`` (see ``savings``), what scores are divided by where the allocation
-    compares groups.
+    compares groups; ``fill``, whether the target matters more than the strict order (see ``choose``).
 
     Raises:
         PlanError: for an unknown allocation, names that do not fit the model, or a target out of reach.
@@ -212,7 +213,13 @@ def choose_units(
         return 1 - left.macs / max(1, dense.macs) if budget == "macs" else 1 - left.parameters / dense.parameters
 
     return choose(
-        candidates, saved, target, limits=limits, fixed=fixed, repair=lambda removal: _repaired(sheet, removal, order)
+        candidates,
+        saved,
+        target,
+        limits=limits,
+        fixed=fixed,
+        repair=lambda removal: _repaired(sheet, removal, order),
+        fill=fill,
     )
 
 
