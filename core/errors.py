@@ -5,6 +5,7 @@ Pages and the command line show ``str(error)``; the traceback goes to a drawer a
 """
 
 __all__ = [
+    "AccessError",
     "Cancelled",
     "CheckpointError",
     "DataError",
@@ -57,6 +58,10 @@ class ExportError(EspalierError):
 
 class StoreError(EspalierError):
     """The workspace or its database cannot be read or written."""
+
+
+class AccessError(EspalierError):
+    """Something that this person may not do here."""
 
 
 class Cancelled(Exception):  # noqa: N818 - a person asked for it: it is not an error

@@ -82,18 +82,31 @@ class Runner:
         return self._work.executor.ready
 
     def submit(
-        self, kind: str, payload: Mapping[str, Any], *, session_id: str | None = None, title: str | None = None
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        *,
+        session_id: str | None = None,
+        title: str | None = None,
+        most_per_person: int | None = None,
     ) -> Job:
         """Queue a job and return its row; the same job that is still queued or running is returned instead.
 
         Raises:
-            StoreError: when too many jobs of the session wait, or the runner is not running.
+            StoreError: when too many jobs of the session, or of its owner, wait, or the runner is not running.
             RegistryError: for an unknown kind.
         """
         if not self._running:
             raise StoreError("The job runner is not running; call start() first.")
         lane = self._lane_of(kind)
-        job = self._store.create_job(kind, payload, owner=self._owner, session_id=session_id, title=title or "")
+        job = self._store.create_job(
+            kind,
+            payload,
+            owner=self._owner,
+            session_id=session_id,
+            title=title or "",
+            most_per_person=most_per_person,
+        )
         lane.wake()
         return job
 
@@ -104,7 +117,11 @@ class Runner:
             lane.executor.cancel(job_id)
         return job
 
-    def resume(self, job_id: str) -> Job:
+    def queue_position(self, job: Job) -> int:
+        """How many jobs that wait will run before this one in its lane, whoever asked for them."""
+        return self._store.queue_position(job.id, kinds_of(lane_of(job.kind)))
+
+    def resume(self, job_id: str, *, most_per_person: int | None = None) -> Job:
         """Put a job that was stopped back into the queue: the same row, which goes on from its checkpoint.
 
         Raises:
@@ -117,7 +134,7 @@ class Runner:
             raise StoreError(
                 f"“{job.title}” ({job.state.value}) has no checkpoint to go on from; run it again instead."
             )
-        job = self._store.requeue_job(job_id, owner=self._owner)
+        job = self._store.requeue_job(job_id, owner=self._owner, most_per_person=most_per_person)
         self._lane_of(job.kind).wake()
         return job
 

@@ -1,0 +1,22 @@
+"""Several people on one server: who is who, whose session it is, and what each may do. Knows no torch and no screen."""
+
+from .attempts import Attempts
+from .directory import Directory
+from .passphrase import Passphrase, read_passphrase
+from .people import Person
+from .personal import PersonalStore, as_person
+from .policy import AccessPolicy, Limits
+from .uploads import Uploads
+
+__all__ = [
+    "AccessPolicy",
+    "Attempts",
+    "Directory",
+    "Limits",
+    "Passphrase",
+    "Person",
+    "PersonalStore",
+    "Uploads",
+    "as_person",
+    "read_passphrase",
+]
