@@ -61,7 +61,17 @@ def _parser() -> argparse.ArgumentParser:
         "file is executed with your rights: name only files that you trust",
     )
     parser.add_argument(
-        "--data-root", type=Path, help="folder whose subfolders are offered as data sets (default: none)"
+        "--data-root",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder whose subfolders are offered as data sets and checkpoints (repeatable; default: none)",
+    )
+    parser.add_argument(
+        "--only-data-roots",
+        action="store_true",
+        help="read no other folder that somebody types into the page. Always so with another --host or with a login",
     )
     parser.add_argument(
         "--device", help="where jobs compute: auto, cpu, cuda, cuda:1 (default: ESPALIER_DEVICE, else auto)"
@@ -93,7 +103,11 @@ def _serve(options: argparse.Namespace) -> int:
     from dashboard import backend
 
     configure(
-        workspace=options.workspace, data_root=options.data_root, device=options.device, models=tuple(options.models)
+        workspace=options.workspace,
+        data_roots=options.data_root,
+        confined=_is_for_others(options),
+        device=options.device,
+        models=tuple(options.models),
     )
     port = _free_port(options.host, options.port)
     # From here on SIGTERM unwinds; Streamlit installs its own handlers as soon as it serves.
@@ -114,6 +128,11 @@ def _serve(options: argparse.Namespace) -> int:
     finally:
         backend.close()
     return 0
+
+
+def _is_for_others(options: argparse.Namespace) -> bool:
+    """Whether people may reach the page who could not read this machine's files anyway."""
+    return options.only_data_roots or options.host not in LOCAL_HOSTS
 
 
 def _run_streamlit(options: argparse.Namespace, port: int) -> None:

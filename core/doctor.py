@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 import sys
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .analysis.machine import available_cores, cpu_features, cpu_name
-from .environment import DATA_ROOT, device_choice
+from .data.roots import data_roots
+from .environment import device_choice
 from .errors import EspalierError
 from .jobs.resources import worker_threads
 from .store.workspace import Workspace, default_folder
@@ -57,7 +57,7 @@ def examine(workspace: Path | None = None, *, import_torch: bool = True) -> dict
         },
         "torch": _torch(problems) if import_torch and versions["torch"] else None,
         "workspace": _workspace(workspace, problems),
-        "data_root": _data_root(problems),
+        "data_roots": _data_roots(problems),
     }
     return {**report, "problems": problems, "ok": not problems}
 
@@ -120,8 +120,6 @@ def _free_bytes(folder: Path) -> int | None:
         return None
 
 
-def _data_root(problems: list[str]) -> str | None:
-    root = os.environ.get(DATA_ROOT)
-    if root and not Path(root).is_dir():
-        problems.append(f"The data root {root} is no folder.")
-    return root
+def _data_roots(problems: list[str]) -> list[str]:
+    problems += [f"The data root {root} is no folder." for root in data_roots() if not root.is_dir()]
+    return [str(root) for root in data_roots()]

@@ -8,33 +8,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import EspalierError
+from .reach import CONFINED, DATA_ROOTS
 
-__all__ = ["DATA_ROOT", "DEVICE", "WORKSPACE", "configure", "device_choice"]
+__all__ = ["DEVICE", "WORKSPACE", "configure", "device_choice"]
 
 WORKSPACE = "ESPALIER_WORKSPACE"
-DATA_ROOT = "ESPALIER_DATA_ROOT"
 DEVICE = "ESPALIER_DEVICE"
 
 
 def configure(
     *,
     workspace: Path | None = None,
-    data_root: Path | None = None,
+    data_roots: Sequence[Path] = (),
+    confined: bool = False,
     device: str | None = None,
     models: Sequence[str] = (),
 ) -> None:
-    """Write the choices into the environment; what is None keeps what the environment says.
+    """Write the choices into the environment; what is None, empty or False keeps what the environment says.
 
     Raises:
-        EspalierError: when the data root is no folder, a device is misspelt or a model file cannot be used.
+        EspalierError: when a data root is no folder, a device is misspelt or a model file cannot be used.
     """
     if workspace is not None:
         os.environ[WORKSPACE] = str(workspace.expanduser().absolute())
-    if data_root is not None:
-        folder = data_root.expanduser().absolute()
+    folders = [folder.expanduser().absolute() for folder in data_roots]
+    for folder in folders:
         if not folder.is_dir():
             raise EspalierError(f"The data root must be a folder; there is none at {folder}.")
-        os.environ[DATA_ROOT] = str(folder)
+        if os.pathsep in str(folder):
+            raise EspalierError(f"The path of a data root must not contain “{os.pathsep}”; got {folder}.")
+    if folders:
+        os.environ[DATA_ROOTS] = os.pathsep.join(map(str, folders))
+    if confined:
+        os.environ[CONFINED] = "1"
     if device is not None:
         if device != "auto" and device.split(":")[0] not in ("cpu", "cuda", "mps"):
             raise EspalierError(f"The device must be auto, cpu, cuda, cuda:<number> or mps; got “{device}”.")

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from core.data.roots import data_root
+from core.data.roots import data_roots
 from core.data.specs import DataSpec
 from core.errors import CheckpointError
 from core.models.specs import ModelSpec
 
 from . import backend, state
 
-__all__ = ["CHECKPOINT_SUFFIXES", "begin", "checkpoints_below", "keep_upload", "start_opening"]
+__all__ = ["CHECKPOINT_SUFFIXES", "begin", "checkpoints_below", "keep_upload", "server_checkpoints", "start_opening"]
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
 _FILES_AT_MOST = 200
@@ -40,12 +40,14 @@ def keep_upload(name: str, data: bytes) -> Path:
     return artifacts.path(artifacts.put_bytes(data, suffix))
 
 
-def checkpoints_below(root: Path | None = None) -> list[Path]:
-    """Checkpoint files below the data root of this server, at most 200, at most four folders deep, sorted by path."""
-    base = root or data_root()
+def server_checkpoints() -> list[tuple[Path, Path]]:
+    """Checkpoint files below the data roots of this server, each with its data root."""
+    return [(file, root) for root in data_roots() for file in checkpoints_below(root)]
+
+
+def checkpoints_below(base: Path) -> list[Path]:
+    """Checkpoint files below a folder, at most 200, at most four folders deep, sorted by path."""
     found: list[Path] = []
-    if base is None or not base.is_dir():
-        return found
     for folder, folders, files in os.walk(base):
         here = Path(folder)
         depth = len(here.relative_to(base).parts)

@@ -114,7 +114,7 @@ def _print_report(report: dict[str, Any]) -> None:
         ("workspace", place["folder"]),
         ("writable", place["writable"]),
         ("free disk", "unknown" if free is None else f"{free / 1e9:.1f} GB"),
-        ("data root", report["data_root"] or "none"),
+        ("data roots", ", ".join(report["data_roots"]) or "none"),
     ]
     print_table("This machine", ("what", "value"), facts)
     for problem in report["problems"]:

@@ -11,7 +11,7 @@ from ..progress import SILENT, Progress
 from .fingerprint import fingerprint
 from .folders import folders_below
 from .raw import RawData, RawSplit
-from .roots import cache_folder, data_root, resolve_folder
+from .roots import cache_folder, data_root, data_roots, resolve_folder
 from .sources import DATA_SOURCES, DataSource
 from .specs import DataSpec
 
@@ -60,10 +60,10 @@ def resolve_spec(spec: DataSpec, source: DataSource, *, progress: Progress = SIL
         if spec.download and source.can_download and not source.matches(folder):
             source.download(folder, progress=progress)
     else:
-        found = _found(source, base)
+        found = _found(source)
         if found is None:
             if not (spec.download and source.can_download):
-                raise DataError(_missing(source, base))
+                raise DataError(_missing(source))
             found = base / source.key if base is not None and _writable(base) else cache_folder(source.key)
             source.download(found, progress=progress)
         folder = found
@@ -74,8 +74,9 @@ def resolve_spec(spec: DataSpec, source: DataSource, *, progress: Progress = SIL
     return spec.changed(root=str(folder)), folder
 
 
-def _found(source: DataSource, base: Path | None) -> Path | None:
-    candidates = ([] if base is None else folders_below(base, source.matches)) + [cache_folder(source.key)]
+def _found(source: DataSource) -> Path | None:
+    below = [folder for base in data_roots() for folder in folders_below(base, source.matches)]
+    candidates = [*below, cache_folder(source.key)]
     return next((folder for folder in candidates if folder.is_dir() and source.matches(folder)), None)
 
 
@@ -83,8 +84,9 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _missing(source: DataSource, base: Path | None) -> str:
-    where = f"below the data root {base}" if base is not None else "here (there is no data root)"
+def _missing(source: DataSource) -> str:
+    bases = ", ".join(map(str, data_roots()))
+    where = f"below the data root {bases}" if bases else "here (there is no data root)"
     how = "set “download”, or " if source.can_download else ""
     return f"{source.title} was not found {where}; {how}give the folder that holds it."
 

@@ -1,20 +1,17 @@
-"""Where data may lie: the data root of this server, and the folder that a specification means."""
+"""Where data may lie: the data roots of this server, and the folder that a specification means."""
 
-import os
 from pathlib import Path
 
 from ..errors import DataError
 from ..paths import contained
+from ..reach import confined, data_roots, reachable
 
-__all__ = ["DATA_ROOT_VARIABLE", "cache_folder", "data_root", "resolve_folder"]
-
-DATA_ROOT_VARIABLE = "ESPALIER_DATA_ROOT"
+__all__ = ["cache_folder", "data_root", "data_roots", "resolve_folder"]
 
 
 def data_root() -> Path | None:
-    """The folder below which relative paths of data sets lie (``run_app.py --data-root``), or None."""
-    configured = os.environ.get(DATA_ROOT_VARIABLE)
-    return Path(configured).expanduser().resolve() if configured else None
+    """The first of the data roots, to which stored specifications are relative; or None."""
+    return next(iter(data_roots()), None)
 
 
 def cache_folder(source: str) -> Path:
@@ -27,18 +24,21 @@ def cache_folder(source: str) -> Path:
 def resolve_folder(root: str) -> Path:
     """The folder that ``DataSpec.root`` means.
 
-    With a data root, a relative path lies below it and may not leave it; without one it is relative to the working
-    folder, as in any program. An absolute path is taken as it is: pages offer only what ``discover_data`` found.
+    With data roots, a relative path lies below one of them (the first that has such a folder) and may not leave it;
+    without one it is relative to the working folder, as in any program. An absolute path is taken as it is, unless the
+    server is confined to its data roots.
 
     Raises:
-        DataError: when a relative path leaves the data root, or is not a usable path at all.
+        DataError: when a path leaves the data roots, or is not a usable path at all.
     """
     if "\0" in root or not root.strip():
         raise DataError("The folder of a data set must be a path; it is empty or contains a null character.")
-    path = Path(root).expanduser()
-    base = data_root()
-    if path.is_absolute():
-        return Path(os.path.normpath(path))
-    if base is None:
-        return Path(os.path.abspath(path))
-    return contained(base, root, error=DataError)
+    bases = data_roots()
+    if Path(root).expanduser().is_absolute():
+        return reachable(root, error=DataError)
+    if bases:
+        places = [contained(base, root, error=DataError) for base in bases]
+        return next((place for place in places if place.is_dir()), places[0])
+    if confined():
+        raise DataError("This server was started without data folders (--data-root); choose data that need none.")
+    return reachable(root, error=DataError)

@@ -6,13 +6,14 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.data.discovery import discover_data
-from core.data.roots import data_root
+from core.data.roots import data_roots, resolve_folder
 from core.data.sources import DATA_SOURCES
 from core.data.specs import DataSpec
 from core.errors import EspalierError, ModelError
 from core.models.sources import MODEL_SOURCES
 from core.models.specs import ModelSpec, Weights
-from dashboard.opening import CHECKPOINT_SUFFIXES, begin, checkpoints_below, keep_upload
+from core.reach import confined
+from dashboard.opening import CHECKPOINT_SUFFIXES, begin, keep_upload, server_checkpoints
 from sample_models import SAMPLES
 
 from .format import escape, short, size
@@ -104,7 +105,7 @@ def _with_weights(source: str, name: str, weights: Weights) -> tuple[ModelSpec, 
     if weights == "checkpoint":
         upload, checkpoint = _checkpoint()
         if upload is None and checkpoint is None:
-            return "Upload a checkpoint" + (", or choose one of the files on this server." if data_root() else ".")
+            return "Upload a checkpoint" + (", or choose one of the files on this server." if data_roots() else ".")
     elif weights == "random":
         st.caption("Untrained weights: good for looking at structure and latency, not at accuracy.")
     num_classes, input_shape = None, None
@@ -139,16 +140,20 @@ def _checkpoint() -> tuple[UploadedFile | None, Path | None]:
         help="A state dict: .safetensors, or .pt/.pth/.th saved with torch.save(model.state_dict(), …). Read as data, "
         "never run as code.",
     )
-    root = data_root()
-    files = checkpoints_below(root)
-    if upload is not None or not files or root is None:
+    files = dict(server_checkpoints())
+    if upload is not None or not files:
         return upload, None
 
     def label(file: Path) -> str:
-        return f"{short(file.relative_to(root), 60)} · {size(file.stat().st_size)}"
+        return f"{short(file.relative_to(files[file]), 60)} · {size(file.stat().st_size)}"
 
     return None, st.selectbox(
-        "or a file on this server", files, index=None, format_func=label, key="open-file", placeholder="Choose a file"
+        "or a file on this server",
+        list(files),
+        index=None,
+        format_func=label,
+        key="open-file",
+        placeholder="Choose a file",
     )
 
 
@@ -185,6 +190,8 @@ def _data(usual: str) -> DataSpec | str:
         "Images per split at most", min_value=1, value=None, placeholder="all", key="open-limit", step=100
     )
     try:
+        if root:
+            resolve_folder(root)  # refused here what the job would refuse
         body = {"source": source, "root": root or None, "download": download, "limit": limit}
         return DataSpec.parse(body, error=ModelError)
     except EspalierError as error:
@@ -192,8 +199,17 @@ def _data(usual: str) -> DataSpec | str:
 
 
 def _folder(source: str) -> str | None:
-    base = data_root()
-    found = [spec.root for spec in discover_data(base) if spec.source == source and spec.root] if base else []
+    bases = data_roots()
+    if confined() and not bases:
+        st.caption("This server was started without folders of data; choose data that need none.")
+        return None
+    found = [
+        # Stored relative to the first data root, so that a specification also works on another machine.
+        spec.root if base == bases[0] else str(base / spec.root)
+        for base in bases
+        for spec in discover_data(base)
+        if spec.source == source and spec.root
+    ]
     chosen: str | None = _TYPED
     if found:
         chosen = st.selectbox("Folder", [*found, _TYPED], key=f"open-folder-{source}")
@@ -202,6 +218,13 @@ def _folder(source: str) -> str | None:
     typed = st.text_input(
         "Folder",
         key=f"open-typed-{source}",
-        placeholder="a path on this server" if base is None else f"below {base.name}/, or an absolute path",
+        placeholder=_where(bases),
     )
     return typed.strip() or None
+
+
+def _where(bases: tuple[Path, ...]) -> str:
+    """What may be typed as a folder."""
+    if not bases:
+        return "a path on this server"
+    return f"below {bases[0].name}/" + ("" if confined() else ", or an absolute path")

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.specs import DataSpec
-from ...errors import DataError, ModelError, StoreError
+from ...errors import CheckpointError, DataError, ModelError, StoreError
 from ...models.specs import ModelSpec
 from ...progress import Progress
+from ...reach import reachable
 from ...store import Dataset, Model, Session, Variant
 from . import JobContext, job_kind
 
@@ -74,6 +75,9 @@ def _open_model(spec: ModelSpec, context: JobContext) -> tuple["TracedModel", Mo
     from ..describing import store_model
 
     progress = context.progress
+    artifacts = context.workspace.artifacts
+    if spec.checkpoint is not None:  # an upload, or a file that this server offers
+        spec = spec.changed(checkpoint=str(reachable(spec.checkpoint, artifacts.root, error=CheckpointError)))
     progress.update(0, _STEPS, "Building and tracing the model")
     model = open_model(spec, progress=_Checking(progress))
     progress.update(1, _STEPS, "Describing the layers")

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import PlanError
 from ...pruning.plan import Plan
+from ...reach import reachable
 from ...store import Variant, Workspace
 from ..histories import KeepsHistory, compact, training_summary
 from ..lineage import rows_since_dense, start_of
@@ -106,6 +108,8 @@ def _with_teacher(plan: Plan, workspace: Workspace) -> Plan:
             return {key: placed(item, key) for key, item in value.items()}
         if name == "teacher_folder" and isinstance(value, str) and value.startswith(TEACHER):
             return str(workspace.artifacts.path(value.removeprefix(TEACHER)))
+        if name == "teacher_folder" and isinstance(value, str):
+            return str(reachable(value, error=PlanError))
         return value
 
     return plan.changed(method_settings=placed(plan.method_settings))
