@@ -2,16 +2,19 @@
 
 from .attempts import Attempts
 from .directory import Directory
+from .door import Door
 from .passphrase import Passphrase, read_passphrase
-from .people import Person
+from .people import GUEST, Person
 from .personal import PersonalStore, as_person
 from .policy import AccessPolicy, Limits
 from .uploads import Uploads
 
 __all__ = [
+    "GUEST",
     "AccessPolicy",
     "Attempts",
     "Directory",
+    "Door",
     "Limits",
     "Passphrase",
     "Person",

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-__all__ = ["Person", "person_of_account", "person_of_name"]
+__all__ = ["GUEST", "Person", "person_of_account", "person_of_name"]
 
 # scrypt at the cost that OWASP advises for interactive logins with 16 MB of memory (N = 2^14, r = 8, p = 5).
 _COST = {"n": 2**14, "r": 8, "p": 5, "dklen": 16}
@@ -15,6 +15,10 @@ class Person:
 
     id: str
     name: str
+
+
+GUEST = Person("guest", "a guest")
+"""Somebody who has not logged in: owns nothing and sees nothing but what a link shows."""
 
 
 def person_of_name(name: str, own_word: str, *, salt: bytes) -> Person:

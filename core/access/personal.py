@@ -16,7 +16,7 @@ from ..errors import AccessError, StoreError
 from ..store import Dataset, Job, JobState, Model, Sensitivity, Session, Store, Workspace
 from ..store.connection import Rows
 from .directory import Directory
-from .people import Person
+from .people import GUEST, Person
 from .policy import AccessPolicy
 
 __all__ = ["LOOKS", "OPEN", "OWN", "OWN_WAY", "PersonalStore", "as_person"]
@@ -86,7 +86,8 @@ OPEN = {
     "earlier_results",
     # Named by the hash of a secret.
     "find_share",
-    # A number, yes or no, and bare ids.
+    # A number, yes or no, and bare ids; of the queue nothing but whose turn it is.
+    "queue",
     "queue_position",
     "should_stop",
     "unfinished_jobs",
@@ -140,20 +141,21 @@ class PersonalStore(Store):
 
     def check_look(self, session_id: str | None) -> None:
         """Raises StoreError, as if it did not exist, when the session must not be seen by this person."""
-        if self._policy.others == "refuse" and session_id is not None:
-            owner = self._store.get_session(session_id).owner
-            if owner and owner != self.person.id:
-                raise StoreError(
-                    f"There is no session “{session_id[:40]}” in this workspace; it may have been deleted."
-                )
+        if session_id is None or (self._policy.others == "view" and self.person != GUEST):
+            return
+        owner = self._store.get_session(session_id).owner
+        if owner != self.person.id and (owner or self.person == GUEST):
+            raise StoreError(f"There is no session “{session_id[:40]}” in this workspace; it may have been deleted.")
 
     def create_session(self, name: str = "", owner: str = "", **values: Any) -> Session:
         """A new session of this person, whatever ``owner`` says."""
+        self._check_known()
         return self._store.create_session(name, self.person.id, **values)
 
     def list_sessions(self, *, owner: str | None = None, limit: int = 200) -> list[Session]:
         """The sessions of this person, last used first; with ``owner=""`` those that belong to nobody."""
-        return self._store.list_sessions(owner="" if owner == "" else self.person.id, limit=limit)
+        nobodys = owner == "" and self.person != GUEST
+        return self._store.list_sessions(owner="" if nobodys else self.person.id, limit=limit)
 
     def jobs(
         self, session_id: str | None = None, states: Collection[JobState] | None = None, limit: int = 100
@@ -167,6 +169,7 @@ class PersonalStore(Store):
 
     def add_model(self, *, id: str, **values: Any) -> Model:
         """Store a model that is new here; one that is there already stays as it is, because others may use it."""
+        self._check_known()
         try:
             return self._store.get_model(id)
         except StoreError:
@@ -174,6 +177,7 @@ class PersonalStore(Store):
 
     def add_dataset(self, *, id: str, name: str, spec: Mapping[str, Any], description: Mapping[str, Any]) -> Dataset:
         """Store a data set that is new here; one that is there already stays as it is."""
+        self._check_known()
         try:
             return self._store.get_dataset(id)
         except StoreError:
@@ -181,6 +185,7 @@ class PersonalStore(Store):
 
     def put_sensitivity(self, *, key: str, **values: Any) -> Sensitivity:
         """Store a sensitivity that is new here; one that is there already stays as it is."""
+        self._check_known()
         found = self._store.find_sensitivity(key)
         return found if found is not None else self._store.put_sensitivity(key=key, **values)
 
@@ -193,6 +198,10 @@ class PersonalStore(Store):
     ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """As in the store, of this person's sessions only."""
         return self._store.training_results(model_id, limit=limit, owner=self.person.id)
+
+    def _check_known(self) -> None:
+        if self.person == GUEST:
+            raise AccessError("Log in first.")
 
     def close(self) -> None:
         """Nothing: the connections are the server's."""

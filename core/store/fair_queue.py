@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-__all__ = ["Waiting", "fair_order"]
+__all__ = ["Place", "Waiting", "fair_order"]
 
 
 class Waiting(NamedTuple):
@@ -14,6 +14,16 @@ class Waiting(NamedTuple):
     id: str
     number: int
     person: str
+
+
+class Place(NamedTuple):
+    """A live job in the queue of the server: whose it is and of what kind, and nothing else of it."""
+
+    job_id: str
+    person: str
+    kind: str
+    running: bool
+    eta_s: float | None
 
 
 def fair_order(waiting: Iterable[Waiting], last_start: Mapping[str, datetime]) -> list[str]:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
 from .connection import Rows, new_id, now
-from .fair_queue import Waiting, fair_order
+from .fair_queue import Place, Waiting, fair_order
 from .owner import is_alive
 from .records import Job, JobState
 from .tables import job_partials, jobs, plain, sessions
@@ -92,6 +92,24 @@ class JobRows(Rows):
         with self._read() as connection:
             order = self._queue(connection, kinds)
         return order.index(job_id) if job_id in order else 0
+
+    def queue(self) -> list[Place]:
+        """What runs, and what waits in the order in which it will run, of everybody."""
+        person = func.coalesce(sessions.c.owner, "").label("person")
+        query = (
+            select(jobs.c.id, person, jobs.c.kind, jobs.c.state, jobs.c.eta_s)
+            .select_from(jobs.outerjoin(sessions, jobs.c.session_id == sessions.c.id))
+            .where(jobs.c.state.in_(_LIVE))
+            .order_by(jobs.c.started)
+        )
+        with self._read() as connection:
+            places = [
+                Place(row.id, row.person, row.kind, row.state == JobState.RUNNING.value, row.eta_s)
+                for row in connection.execute(query)
+            ]
+            order = self._queue(connection, None)
+        waiting = {place.job_id: place for place in places if not place.running}
+        return [*(place for place in places if place.running), *(waiting[job] for job in order if job in waiting)]
 
     def partial(self, job_id: str) -> dict[str, Any] | None:
         """The last partial result that the job published, or None."""

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.access import AccessPolicy, Attempts, Directory, Passphrase, Person, Uploads, read_passphrase
+from core.access import GUEST, AccessPolicy, Attempts, Directory, Door, Passphrase, Person, Uploads, read_passphrase
 from core.access.people import person_of_account, person_of_name
-from core.errors import AccessError, PlanError
+from core.errors import AccessError, EspalierError, PlanError, StoreError
+from core.store import Workspace
 
 
 class TestPassphrase:
@@ -140,3 +141,57 @@ def test_the_policy_is_settings() -> None:
     for wrong in ({"login": "telepathy"}, {"limits": {"jobs": 0}}, {"others": "trust"}):
         with pytest.raises(PlanError):
             AccessPolicy.parse(wrong)
+
+
+class TestDoor:
+    def test_the_right_passphrase_opens_and_wrong_ones_run_out(self, tmp_path: Path) -> None:
+        clock = [0.0]
+        door = Door(
+            tmp_path,
+            AccessPolicy(login="passphrase"),
+            passphrase=Passphrase("open sesame"),
+            attempts=Attempts(per_place=3, clock=lambda: clock[0]),
+        )
+        ann = door.enter("Ann", "open sesame", place="1")
+        assert ann.name == "Ann"
+        for _ in range(3):
+            with pytest.raises(AccessError, match="not the passphrase"):
+                door.enter("Ann", "open says me", place="1")
+        with pytest.raises(AccessError, match="try again in 60 s"):
+            door.enter("Ann", "open sesame", place="1")
+        assert door.enter("Ann", "open sesame", place="2") == ann
+        clock[0] = 61.0
+        assert door.enter("Ann", "open sesame", place="1") == ann
+
+    def test_an_account_must_be_somebodys(self, tmp_path: Path) -> None:
+        door = Door(tmp_path, AccessPolicy(login="oidc"))
+        ann = door.enter_account("https://id.example", "42", "Ann <script>")
+        assert door.directory.name(ann.id) == "Ann <script>", "a label: it is escaped where it is shown"
+        for issuer, subject in (("", "42"), ("https://id.example", "")):
+            with pytest.raises(AccessError):
+                door.enter_account(issuer, subject, "Ann")
+        with pytest.raises(AccessError, match="no passphrase"):
+            door.enter("Ann", "", place="")
+
+    def test_a_door_without_a_key_is_not_built(self, tmp_path: Path) -> None:
+        with pytest.raises(AccessError, match="none was given"):
+            Door(tmp_path, AccessPolicy(login="passphrase"))
+
+    def test_a_guest_sees_nothing_and_writes_nothing(self, workspace: Workspace) -> None:
+        door = Door(workspace.folder, AccessPolicy(login="oidc", others="view"))
+        sessions = [workspace.store.create_session(owner=owner) for owner in ("", "a" * 32, GUEST.id)]
+        store = door.view(workspace, None).store
+        for session in sessions[:2]:
+            with pytest.raises(StoreError, match="There is no session"):
+                store.get_session(session.id)
+            with pytest.raises(EspalierError):
+                store.rename_session(session.id, "x")
+        for write in (
+            store.create_session,
+            lambda: store.add_dataset(id="1", name="d", spec={}, description={}),
+            lambda: store.put_sensitivity(key="k", model_id="", data_id="", settings={}, result={}, complete=True),
+        ):
+            with pytest.raises(AccessError, match="Log in first"):
+                write()
+        assert store.find_share("0" * 64) is None
+        assert store.list_sessions(owner="") == []
