@@ -34,6 +34,7 @@ def combed(name: str) -> Comb:
     return comb(traced(ADVERSARIES[name](), 16, task="segmentation" if name == "ManyOutputs" else "classification"))
 
 
+@pytest.mark.row("B26")
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_every_removal_is_exact(name: str) -> None:
     found = check_exact(combed(name).model)
@@ -64,6 +65,7 @@ def test_any_choice_of_units_is_exact(name: str, seed: int, ratio: float, batch:
     assert proof.passed, proof
 
 
+@pytest.mark.row("B27")
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_what_cannot_be_pruned_says_why_and_where(name: str) -> None:
     frozen = {group.name: str(group.frozen_reason) for group in combed(name).frozen}
@@ -104,6 +106,7 @@ def test_heads_of_training_and_unused_layers_are_left_out() -> None:
     assert isinstance(TrainingHead().train()(images(pruned)), tuple)
 
 
+@pytest.mark.row("B25")
 def test_frozen_parameters_stay_frozen_and_shrink() -> None:
     found = combed("FrozenPath")
     pruned = remove(found, {group.name: [0] for group in found.groups})

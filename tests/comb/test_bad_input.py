@@ -52,6 +52,7 @@ def _sentence(error: EspalierError) -> str:
     return text
 
 
+@pytest.mark.row("B23")
 def test_no_group() -> None:
     model = traced(Rigid(), 4)
     with pytest.raises(PlanError, match="nothing to prune") as caught:
@@ -77,12 +78,14 @@ def test_images_of_another_shape_prove_nothing() -> None:
     _sentence(caught.value)
 
 
+@pytest.mark.row("B28")
 def test_a_model_with_two_inputs() -> None:
     with pytest.raises(ModelError) as caught:
         trace(TwoImages(), (3, 4, 4))
     _sentence(caught.value)
 
 
+@pytest.mark.row("B33")
 def test_a_plan_that_would_empty_a_layer() -> None:
     found = comb(traced(ResidualConcat()))
     name = found.groups[0].name

@@ -95,6 +95,7 @@ def test_fisher_is_the_formula_of_cpd() -> None:
     assert np.allclose(scores, expected.numpy(), rtol=1e-4)
 
 
+@pytest.mark.row("B25")
 def test_criteria_refuse_what_would_mean_nothing() -> None:
     model = traced(EinsumAttention())
     found = comb(model)

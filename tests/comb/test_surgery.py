@@ -131,6 +131,7 @@ def test_surgeries_compose(name: str) -> None:
     assert verify(again, removal, twice, torch.randn(2, *once.input_shape)).exact
 
 
+@pytest.mark.row("B26")
 def test_residual_channels_are_one_group_through_all_blocks_of_a_stage() -> None:
     _, found = combed("resnet20")
     group = found.group("conv1")
@@ -154,6 +155,7 @@ def test_impossible_removals_are_refused_in_words() -> None:
         remove(found, {"conv1": list(range(16))})
 
 
+@pytest.mark.row("B27")
 def test_an_unknown_operation_freezes_what_it_touches() -> None:
     class Sorted(nn.Module):
         def __init__(self) -> None:

@@ -89,6 +89,7 @@ class TestRows:
         assert gone["change (points)"].isna().all()
         assert list(gone["class"][:2]) == ["a", "class 1"]
 
+    @pytest.mark.row("B45")
     def test_csv_is_complete_and_starts_no_formula(self, served: Workspace, seeded: Seeded):
         seed_measurements(served, seeded)
         served.store.rename_variant(seeded.variants[0].id, "=cmd|' /C calc'!A0")
@@ -100,6 +101,7 @@ class TestRows:
         assert read[f"ms ({ORT})"].notna().all()
         assert read["accuracy"][0] == pytest.approx(0.975)
 
+    @pytest.mark.row("B12")
     def test_table_is_escaped(self, served: Workspace, seeded: Seeded):
         served.store.rename_variant(seeded.variants[0].id, "<script>alert(1)</script>")
         html = table_html(rows(served, seeded), {seeded.variants[0].id: "<b>x"}, setting=None)

@@ -127,6 +127,7 @@ def test_sections_and_advanced_fields_are_folded(form: AppTest) -> None:
     assert [item.key for item in form.expander[0].number_input] == ["f-momentum"]
 
 
+@pytest.mark.row("B33")
 def test_what_is_wrong_is_said_in_one_sentence(form: AppTest) -> None:
     form.text_input(key="f-levels").set_value("0.2, much")
     form.run()

@@ -99,6 +99,7 @@ class TestPictures:
         assert (shown[: 3 * factor] == 100).all()
         assert (outlined(pixels, where & False) == enlarged(pixels)).all()
 
+    @pytest.mark.row("B12")
     def test_names_are_text(self):
         assert "<b>cat" not in mask_html(masks(), 0) + legend_of(masks(), [0]) + flip_html(flips(), [0, 1, 2])
         assert mask_html(masks(), 0).count("<img") == 4

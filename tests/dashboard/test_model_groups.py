@@ -72,6 +72,7 @@ def test_everything_has_a_story_and_a_picture(name):
     assert list(group_list(sheet)["group"]) == [group.name for group in sheet.groups]
 
 
+@pytest.mark.row("B12")
 def test_names_are_text_in_every_picture():
     evil = "<img src=x onerror=alert(1)>"
     sheet = _sheet("resnet")

@@ -74,6 +74,7 @@ def test_fixing_freeing_and_protecting_a_layer_reach_the_draft(
     assert next(item for item in again.toggle if item.label == "Protect").value is True
 
 
+@pytest.mark.row("B46")
 def test_a_draft_changed_in_another_tab_is_not_overwritten(
     open_page: OpenPage, served: Workspace, seeded: Seeded
 ) -> None:
@@ -121,6 +122,7 @@ def test_no_session_offers_start(open_page: OpenPage) -> None:
     assert "Nothing is open yet" in text_of(open_page("model"))
 
 
+@pytest.mark.row("B23")
 def test_a_model_without_prunable_layers_stays_usable(open_page: OpenPage, served: Workspace, seeded: Seeded) -> None:
     model = served.store.get_model(seeded.model_id)
     layers = [{**layer, "prunable": False, "kind": "LayerNorm"} for layer in LAYERS]
@@ -138,6 +140,7 @@ def test_a_model_without_prunable_layers_stays_usable(open_page: OpenPage, serve
     assert "Data" in words
 
 
+@pytest.mark.row("B14")
 def test_weights_that_are_not_numbers_are_named(open_page: OpenPage, served: Workspace, seeded: Seeded) -> None:
     model = served.store.get_model(seeded.model_id)
     layers = [{**layer, "nonfinite": 3 if layer["name"] == FIRST else 0} for layer in LAYERS]

@@ -196,6 +196,7 @@ class TestPage:
         draft = served.store.get_session(seeded.session.id).draft_plan
         assert draft["protected"] == ["stage3.0.conv1", "stage3.0.conv2"]
 
+    @pytest.mark.row("B33")
     def test_an_impossible_target_names_the_nearest_and_cannot_run(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         overrides = {"head": 0.9999}
@@ -204,6 +205,7 @@ class TestPage:
         assert any("most that is possible" in item.value for item in page.error)
         assert page.button(key="plan-run-button").disabled
 
+    @pytest.mark.row("B47")
     def test_run_submits_the_plan_once(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("plan", session=seeded.session.id)
@@ -226,6 +228,7 @@ class TestPage:
         (job,) = [job for job in served.store.jobs(seeded.session.id) if job.kind == "prune"]
         assert Plan.parse(job.payload["plan"]) == plan
 
+    @pytest.mark.row("B34")
     def test_without_data_the_button_says_why(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         served.store.set_session_data(seeded.session.id, None)
@@ -233,6 +236,7 @@ class TestPage:
         assert page.button(key="plan-run-button").disabled
         assert "Open data on the Start page" in text_of(page)
 
+    @pytest.mark.row("B46")
     def test_a_change_in_another_tab_is_not_overwritten(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("plan", session=seeded.session.id)
@@ -245,6 +249,7 @@ class TestPage:
         assert _slider(page).value == 30.0
         assert "changed elsewhere" not in text_of(page)
 
+    @pytest.mark.row("B34")
     def test_layers_of_another_model_are_dropped_on_request(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         draft = {"overrides": {"features.0": 0.5, "head": 0.2}}
@@ -259,6 +264,7 @@ class TestPage:
         seed_job(served, seeded.session, "prune", JobState.DONE, title="Prune: LAMP 80 %", result={"variant_id": "x"})
         assert any("is done" in item.value for item in open_page("plan", session=seeded.session.id).success)
 
+    @pytest.mark.row("B49")
     def test_a_draft_of_another_time_does_not_break_the_page(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         draft = {"sparsity": 7, "unknown": True}

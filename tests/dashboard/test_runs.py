@@ -118,6 +118,7 @@ class TestPage:
         assert [item.payload for item in jobs] == [payload, payload]
         assert jobs[0].id != old.id
 
+    @pytest.mark.row("B12")
     def test_hostile_titles_are_text(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         seed_job(served, seeded.session, "prune", JobState.DONE, title="<script>alert(1)</script> [x](javascript:1)")

@@ -157,6 +157,7 @@ class TestPage:
         jobs = [job for job in served.store.jobs(seeded.session.id) if job.kind == "sensitivity"]
         assert [job.payload["settings"]["images"] for job in jobs] == [250]
 
+    @pytest.mark.row("B33")
     def test_wrong_levels_are_refused_at_the_field(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("sensitivity", session=seeded.session.id)
@@ -177,6 +178,7 @@ class TestPage:
         next(button for button in page.button if button.key and button.key.startswith("unpin-")).click().run()
         assert served.store.get_session(seeded.session.id).draft_plan["overrides"] == {}
 
+    @pytest.mark.row("B23")
     def test_a_model_without_prunable_layers(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         model = served.store.get_model(seeded.model_id)

@@ -74,6 +74,7 @@ def test_without_latencies_the_picture_shows_file_sizes(open_page: OpenPage, ser
     assert "Weight energy removed" in text_of(page)  # nothing measured: the estimate says what it rests on
 
 
+@pytest.mark.row("B43")
 @pytest.mark.parametrize("hostile", ["../../etc/passwd", "a" * 100_000, "<script>", "1; drop table sessions", "\u202e"])
 def test_hostile_session_ids_are_ignored(open_page: OpenPage, hostile: str) -> None:
     words = text_of(open_page("start", session=hostile))
@@ -88,6 +89,7 @@ def test_a_deleted_session_is_named_as_gone(open_page: OpenPage, served: Workspa
     assert "This session is not here" in text_of(open_page("model", session=seeded.session.id))
 
 
+@pytest.mark.row("B12", "B21")
 def test_names_of_sessions_are_text_and_never_markup(open_page: OpenPage, served: Workspace) -> None:
     seed_session(served, name="<img src=x onerror=alert(1)> **bold**")
     page = open_page("start")
@@ -118,6 +120,7 @@ def test_opening_is_disabled_with_a_reason_until_all_is_chosen(open_page: OpenPa
     assert "Upload a checkpoint" in text_of(page)
 
 
+@pytest.mark.row("B21", "B22")
 def test_a_checkpoint_is_kept_under_the_hash_of_its_content(served: Workspace) -> None:
     place = opening.keep_upload("../../évil name.PTH", b"weights")
     assert place.read_bytes() == b"weights"
@@ -126,6 +129,7 @@ def test_a_checkpoint_is_kept_under_the_hash_of_its_content(served: Workspace) -
     assert place == opening.keep_upload("other.pth", b"weights")
 
 
+@pytest.mark.row("B01", "B09")
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [("a.pkl", b"x", "must end in"), ("a", b"x", "must end in"), ("a.pt", b"", "empty"), (".pt", b"x", "must end in")],

@@ -43,6 +43,7 @@ class _Canary:
         return os.system, (f"touch {self.path}",)
 
 
+@pytest.mark.row("B04")
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     build_cifar10(tmp_path)
     canary = tmp_path / "canary"
@@ -52,6 +53,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
+@pytest.mark.row("B36")
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [

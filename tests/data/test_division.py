@@ -42,6 +42,7 @@ def test_equal_classes_are_divided_equally() -> None:
         assert np.all(np.abs(np.bincount(labels[part], minlength=10) - expected) <= 1)
 
 
+@pytest.mark.row("B36")
 def test_too_few_examples_are_refused() -> None:
     with pytest.raises(DataError, match="at least 3 usable examples"):
         divide(np.zeros(2, np.int64), [0.2, 0.2], seed=0)

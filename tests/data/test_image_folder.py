@@ -78,6 +78,7 @@ def odd_files(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.row("B37")
 def test_odd_pixels_are_converted_and_said(tmp_path: Path) -> None:
     fill(tmp_path, classes=("bee",))
     expected = odd_files(tmp_path / "ant")
@@ -115,6 +116,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.row("B01", "B37")
 @pytest.mark.parametrize("lazy", [False, True])
 def test_bad_files_are_named_and_left_out(tmp_path: Path, lazy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     build_image_folder(tmp_path)
@@ -145,6 +147,7 @@ def test_many_bad_files_are_counted(tmp_path: Path) -> None:
     assert "and 10 more" in note
 
 
+@pytest.mark.row("B36")
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:
     for label in ("ant", "bee"):
         (tmp_path / label).mkdir()
@@ -154,6 +157,7 @@ def test_nothing_readable_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+@pytest.mark.row("B36")
 @pytest.mark.parametrize(
     ("layout", "reason"),
     [

@@ -45,6 +45,7 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
         read_idx(tmp_path / "file.gz")
 
 
+@pytest.mark.row("B36")
 def test_labels_out_of_range_are_refused(tmp_path: Path) -> None:
     build_idx(tmp_path, "mnist", "MNIST")
     labels = np.full(100, 3, np.uint8)

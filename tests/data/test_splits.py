@@ -47,6 +47,7 @@ def test_limit_is_stratified_and_nested(digits: Splits) -> None:
     assert sum(len(y) for _, y in digits.test.batches(32, limit=50)) == 50
 
 
+@pytest.mark.row("B37")
 def test_grey_becomes_rgb_of_the_models_size(digits: Splits) -> None:
     fitted = digits.fitted_to((3, 48, 40))
     x, _ = next(fitted.test.batches(4))
@@ -59,6 +60,7 @@ def test_grey_becomes_rgb_of_the_models_size(digits: Splits) -> None:
     assert digits.fitted_to(digits.input_shape) is digits
 
 
+@pytest.mark.row("B37")
 def test_rgb_becomes_grey_as_pillow_does() -> None:
     scenes = open_data("scenes", limit=20)
     fitted = scenes.fitted_to((1, 64, 64))
@@ -91,6 +93,7 @@ def test_unknown_names_are_refused(digits: Splits) -> None:
         digits.test.image(359)
 
 
+@pytest.mark.row("B38")
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

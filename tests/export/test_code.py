@@ -131,6 +131,7 @@ def test_the_runs_of_a_session(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "Open it" in capsys.readouterr().out
 
 
+@pytest.mark.row("B12")
 def test_hostile_names_stay_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a layer, a folder or a plan is called, it is a string literal and never code."""
     nasty = '"); __import__("os").system("touch canary"); ("\n\'\\\u2028'

@@ -24,6 +24,7 @@ from .conftest import NETWORKS, sparsify
 Network = Callable[[str], TracedModel]
 
 
+@pytest.mark.row("B29")
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_the_file_computes_what_pytorch_computes_at_any_batch_size(name: str, network: Network, tmp_path: Path) -> None:
     model = sparsify(network(name), 0.5)
@@ -55,6 +56,7 @@ def test_every_offered_opset_is_what_the_file_says(opset: int, tiny: TracedModel
     assert onnx.load(str(tmp_path / "m.onnx")).opset_import[0].version == opset == report["opset"]
 
 
+@pytest.mark.row("B31")
 @pytest.mark.parametrize("opset", [SUPPORTED_OPSETS[0] - 1, SUPPORTED_OPSETS[-1] + 1, 999, -1])
 def test_other_opsets_are_refused_in_words(opset: int) -> None:
     with pytest.raises(PlanError, match="opset"):
@@ -168,6 +170,7 @@ class Uneven(nn.Module):
         return self.pool(self.conv(x)).flatten(1)
 
 
+@pytest.mark.row("B31")
 def test_a_failure_names_the_operation_and_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +221,7 @@ def test_cancel_leaves_nothing(tiny: TracedModel, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.row("B01", "B31")
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"\x00" * 64, b"not a model at all"])
 def test_labels_of_what_is_no_model(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "m.onnx"
@@ -266,6 +270,7 @@ def test_the_newer_exporter_agrees_and_tells_nothing_about_this_machine(tiny: Tr
     assert b"forward" not in path.read_bytes()
 
 
+@pytest.mark.row("B31")
 @pytest.mark.slow
 def test_tensors_of_a_large_model_lie_beside_the_graph(
     tiny: TracedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -114,6 +114,7 @@ def test_data_first_then_the_model(runner: Runner, session: Session) -> None:
     assert result(runner, "open", {"model": MODEL, "data": None}, other)["data_id"] == session.data_id
 
 
+@pytest.mark.row("B36")
 @pytest.mark.parametrize(
     ("payload", "sentence"),
     [
@@ -145,6 +146,7 @@ def test_a_session_keeps_to_one_model(runner: Runner, session: Session) -> None:
     assert runner.workspace.store.get_session(session.id).model_id == session.model_id
 
 
+@pytest.mark.row("B38")
 def test_random_weights_come_with_a_note_that_accuracy_is_at_chance(runner: Runner) -> None:
     other = runner.workspace.store.create_session("random")
     random = {"source": "cifar", "name": "resnet20", "weights": "random"}

@@ -87,6 +87,7 @@ class TestEveryMethod:
             assert len(course.sparsity) == course.epochs == sum(epochs for _, epochs in course.stages)
             assert course.sparsity[-1] == (0.0 if METHODS[name].removes == "nothing" else 0.7)
 
+    @pytest.mark.row("B32")
     def test_sparsity_zero_is_bit_identical_and_says_so(self, name, model, splits):
         if METHODS[name].trains:
             pytest.skip("trains")
@@ -148,6 +149,7 @@ def test_global_magnitude_keeps_the_largest_weights(model):
     assert gone <= kept
 
 
+@pytest.mark.row("B24")
 def test_shared_weights_are_pruned_once_and_stay_shared():
     model = tied()
     result = prune(model, None, Plan(allocation="uniform", sparsity=0.5))
@@ -160,6 +162,7 @@ def test_shared_weights_are_pruned_once_and_stay_shared():
     assert any("“again” with “embed”" in note for note in result.notes)
 
 
+@pytest.mark.row("B24")
 def test_a_shared_weight_obeys_the_plan_under_either_name():
     by_alias = prune(tied(), None, Plan(sparsity=0.0, overrides={"again": 0.5}))
     assert {row["name"]: row["removed"] for row in by_alias.layers}["embed"] == 72
@@ -169,6 +172,7 @@ def test_a_shared_weight_obeys_the_plan_under_either_name():
         prune(tied(), None, Plan(overrides={"again": 0.5, "embed": 0.6}))
 
 
+@pytest.mark.row("B15", "B35")
 def test_all_zero_and_constant_layers_work_and_fall_in_the_order_of_their_index():
     model = mixed()
     with torch.no_grad():
@@ -182,6 +186,7 @@ def test_all_zero_and_constant_layers_work_and_fall_in_the_order_of_their_index(
             assert torch.equal(flat, flat.sort().values), (allocation, name)
 
 
+@pytest.mark.row("B25")
 def test_frozen_weights_are_pruned_and_stay_frozen():
     model = mixed()
     for parameter in model.graph_module.parameters():
@@ -202,6 +207,7 @@ def test_recalibration_is_an_option(model, splits):
     assert any("no data were given" in note for note in prune(model, None, Plan(sparsity=0.8)).notes)
 
 
+@pytest.mark.row("B34")
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
@@ -223,11 +229,13 @@ def test_impossible_plans_say_what_to_do(plan, message, model):
         prune(model, None, plan)
 
 
+@pytest.mark.row("B23")
 def test_a_model_without_prunable_layers_says_so():
     with pytest.raises(PlanError, match="nothing to prune in this model"):
         prune(only_norm(), None, Plan())
 
 
+@pytest.mark.row("B14")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_not_finite_are_refused_by_layer_unless_protected(value):
     model = mixed()
@@ -238,6 +246,7 @@ def test_weights_that_are_not_finite_are_refused_by_layer_unless_protected(value
     assert prune(model, None, Plan(sparsity=0.5, protected=("head",))).removed > 0
 
 
+@pytest.mark.row("B33")
 @pytest.mark.parametrize("sparsity", [1.0, 1.5, -0.1, float("nan"), "0,5", "", None])
 def test_sparsity_out_of_range_is_refused_at_the_field(sparsity):
     with pytest.raises(PlanError, match="“sparsity”"):

@@ -240,6 +240,7 @@ def test_bad_file_is_refused_in_one_clear_message(case: str, tmp_path: Path) -> 
     assert str(tmp_path) not in str(caught.value), "paths of the server are not shown"
 
 
+@pytest.mark.row("B19")
 @pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:DeprecationWarning")
 def test_quantized_weights_are_refused(tmp_path: Path) -> None:
     path = saved({"weight": torch.quantize_per_tensor(torch.zeros(3, 3), 0.1, 0, torch.qint8)}, tmp_path / "q.pt")
@@ -254,6 +255,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.row("B12")
 def test_hostile_names_are_escaped_and_shortened(tmp_path: Path) -> None:
     names = ["a" * 100_000, "../../etc/passwd", "nul\x00", "left‮right", "<script>alert(1)</script>", "line\nbreak"]
     path = tmp_path / "names.safetensors"
@@ -274,6 +276,7 @@ def write_legacy(content: dict[str, Tensor], path: Path) -> None:
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
+@pytest.mark.row("B08")
 @pytest.mark.parametrize("write", [write_zip, write_legacy, save_file])
 @pytest.mark.parametrize("name", ["weights.pt", "weights.pth", "weights.th", "weights.bin", "weights", "wéights 🌿.pt"])
 def test_content_decides_not_the_extension(write: Callable[..., None], name: str, tmp_path: Path) -> None:
@@ -291,6 +294,7 @@ def test_content_decides_even_under_the_name_safetensors(tmp_path: Path) -> None
     assert set(load_checkpoint(path).state) == set(state())
 
 
+@pytest.mark.row("B17")
 @pytest.mark.parametrize("key", ["state_dict", "model", "net", "model_state_dict"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_nesting_and_prefixes_are_removed_and_said(key: str, prefix: str, tmp_path: Path) -> None:
@@ -308,6 +312,7 @@ def test_prefix_that_only_some_names_have_is_no_wrapper(tmp_path: Path) -> None:
     assert set(load_checkpoint(saved(content, tmp_path / "w.pt")).state) == set(content)
 
 
+@pytest.mark.row("B17")
 def test_common_first_part_is_removed_when_it_then_fits() -> None:
     checkpoint = Checkpoint({f"backbone.{name}": tensor for name, tensor in state().items()}, "“w.pt”")
     (note,) = fit_checkpoint(small_net(), checkpoint)
@@ -357,6 +362,7 @@ MISFITS = {
 }
 
 
+@pytest.mark.row("B16", "B17", "B19")
 @pytest.mark.parametrize("case", MISFITS)
 def test_misfit_is_told_and_changes_nothing(case: str) -> None:
     checkpoint, words = MISFITS[case]
@@ -368,6 +374,7 @@ def test_misfit_is_told_and_changes_nothing(case: str) -> None:
         assert torch.equal(tensor, before[name])
 
 
+@pytest.mark.row("B19")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_other_floats_are_converted_with_a_notice(dtype: torch.dtype) -> None:
     converted = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state().items()}
@@ -392,6 +399,7 @@ def test_training_leftovers_are_ignored_with_a_notice() -> None:
     assert "2 tensors that only training needs were ignored" in note
 
 
+@pytest.mark.row("B14")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_nonfinite_weights_load_with_a_warning_that_names_the_layer(value: float) -> None:
     weight = state()["conv.weight"].clone()
@@ -416,6 +424,7 @@ def test_classes_are_read_from_the_head() -> None:
     assert checkpoint_classes(with_auxiliary) == 21
 
 
+@pytest.mark.row("B02", "B03", "B11")
 @pytest.mark.parametrize("write", [write_zip, write_legacy, save_file])
 def test_any_damage_is_either_harmless_or_told(write: Callable[..., None], tmp_path: Path) -> None:
     """Bytes changed and files cut at random: nothing but CheckpointError ever comes out."""

@@ -54,6 +54,7 @@ def test_a_clone_is_equal_and_independent() -> None:
     assert layers["up"].weight is layers["down"].weight  # still tied
 
 
+@pytest.mark.row("B24")
 def test_tied_tensors_keep_both_names() -> None:
     module = Tied()
     assert set(trace(module, SHAPE).state_dict()) == set(module.state_dict())
@@ -192,6 +193,7 @@ def test_in_place_work_behind_a_view_goes_through_export() -> None:
     invariants.survives_saving(traced)
 
 
+@pytest.mark.row("B27")
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -209,6 +211,7 @@ def test_what_cannot_be_captured_is_said_in_words(build: type[nn.Module], words:
         trace(build(), SHAPE)
 
 
+@pytest.mark.row("B29")
 @pytest.mark.parametrize("shape", [(3, 16), (3, 0, 16), "x", (1, 16, 16)])
 def test_wrong_input_shapes_are_refused(shape: object) -> None:
     with pytest.raises(ModelError):

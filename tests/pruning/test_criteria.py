@@ -45,6 +45,7 @@ class TestEveryCriterion:
         alone = score_layers(name, model, names[::-1][:2], _context(model))
         assert all(torch.equal(alone[k], together[k]) for k in alone)
 
+    @pytest.mark.row("B14")
     def test_refuses_weights_that_are_not_finite_and_names_the_layer(self, name):
         model = mixed()
         with torch.no_grad():

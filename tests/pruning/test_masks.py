@@ -30,6 +30,7 @@ def score_tables(draw):
     return torch.randint(0, steps, shape, generator=generator).float()
 
 
+@pytest.mark.row("B35")
 @given(scores=score_tables(), share=st.floats(0, 1))
 def test_equals_a_stable_sort(scores, share):
     remove = round(share * scores.numel())

@@ -43,6 +43,7 @@ def test_files_and_folders(artifacts: Artifacts, tmp_path: Path) -> None:
     assert (source / "graph.json").exists()
 
 
+@pytest.mark.row("B21")
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "a" * 63, "A" * 64, "a" * 64 + "/..", "a" * 64])
 def test_a_name_that_is_no_stored_hash_never_becomes_a_path(artifacts: Artifacts, name: str) -> None:
     with pytest.raises(StoreError):
@@ -50,6 +51,7 @@ def test_a_name_that_is_no_stored_hash_never_becomes_a_path(artifacts: Artifacts
     assert name not in artifacts
 
 
+@pytest.mark.row("B21")
 @pytest.mark.parametrize("suffix", ["/../../x", ".a/b", ".\x00", "no-dot", "." + "x" * 50])
 def test_a_hostile_suffix_is_dropped(artifacts: Artifacts, suffix: str) -> None:
     path = artifacts.path(artifacts.put_bytes(b"x", suffix))

@@ -47,6 +47,7 @@ def test_twenty_jobs_of_one_person_delay_another_by_one(workspace: Workspace) ->
     assert [store.queue_position(job.id) for job in (later, earlier)] == [1, 0]
 
 
+@pytest.mark.row("B47")
 def test_the_21st_job_of_a_person_is_refused_whatever_the_session(workspace: Workspace) -> None:
     store = workspace.store
     sessions = [store.create_session(f"{n}", owner="ann").id for n in range(3)]

@@ -106,6 +106,7 @@ class TestStore:
         assert str(error.value).endswith(".")
         assert "sqlalchemy" not in str(error.value).lower()
 
+    @pytest.mark.row("B46")
     def test_a_stale_draft_is_refused_and_the_newer_one_stays(self, store: Store) -> None:
         session = store.create_session()
         assert store.save_draft(session.id, {"sparsity": 0.5}, revision=0).revision == 1
@@ -291,6 +292,7 @@ class TestStore:
         claimed = [store.claim_job(["open"], owner=ME) for _ in range(3)]
         assert [job.id for job in claimed if job] == [job.id for job in jobs]
 
+    @pytest.mark.row("B47")
     def test_a_second_submission_returns_the_live_job(self, store: Store, filled: tuple[Session, Variant]) -> None:
         session, _ = filled
         first = store.create_job("prune", {"plan": {"b": 1, "a": 2}}, owner=ME, session_id=session.id)
@@ -302,6 +304,7 @@ class TestStore:
         store.request_cancel(first.id)
         assert store.create_job("prune", first.payload, owner=ME, session_id=session.id).id != first.id
 
+    @pytest.mark.row("B47")
     def test_the_queue_of_a_session_is_bounded(self, store: Store) -> None:
         for n in range(MAX_QUEUED):
             store.create_job("prune", {"n": n}, owner=ME)
