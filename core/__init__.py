@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from .models.specs import ModelSpec
     from .models.traced import TracedModel
     from .pruning.plan import Plan
+    from .sharing.bundle import export_bundle
+    from .sharing.card import model_card
+    from .sharing.forking import fork
+    from .sharing.importing import import_bundle
+    from .sharing.links import open_share, revoke, share
     from .store.workspace import Workspace
 
 # Public name → module, and the name there where it differs.
@@ -51,15 +56,22 @@ _PUBLIC = {
     "count_macs": ".analysis.cost",
     "count_parameters": ".analysis.cost",
     "evaluate": ".analysis.evaluation",
+    "export_bundle": ".sharing.bundle",
     "export_onnx": ".export.onnx_file",
     "find_groups": ".jobs.grouping",
     "fit_data": ".jobs.matching",
+    "fork": ".sharing.forking",
+    "import_bundle": ".sharing.importing",
     "layer_table": ".analysis.cost",
     "measure_latency": ".analysis.latency",
     "measure_sensitivity": ".analysis.sensitivity",
+    "model_card": ".sharing.card",
     "open_data": ".data.opening",
     "open_model": ".models.opening",
+    "open_share": ".sharing.links",
     "prune": ".methods",
+    "revoke": ".sharing.links",
+    "share": ".sharing.links",
     "sizes": ".export.sizes:file_sizes",
     "trace": ".models.capture",
     "weight_statistics": ".analysis.weights",
@@ -81,15 +93,22 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "evaluate",
+    "export_bundle",
     "export_onnx",
     "find_groups",
     "fit_data",
+    "fork",
+    "import_bundle",
     "layer_table",
     "measure_latency",
     "measure_sensitivity",
+    "model_card",
     "open_data",
     "open_model",
+    "open_share",
     "prune",
+    "revoke",
+    "share",
     "sizes",
     "trace",
     "weight_statistics",
