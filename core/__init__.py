@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .analysis.cost import count_macs, count_parameters, layer_table
     from .analysis.evaluation import Evaluation, evaluate
     from .analysis.latency import LatencySettings, measure_latency
+    from .analysis.probe import ProbeSettings
     from .analysis.sensitivity import SensitivitySettings, measure_sensitivity
     from .analysis.statistics import PairedComparison
     from .analysis.statistics import compare_paired as compare
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .data.specs import DataSpec
     from .export.onnx_file import OnnxSettings, export_onnx
     from .export.sizes import file_sizes as sizes
+    from .export.sizes import load_sparse, save_sparse
     from .jobs.grouping import find_groups
     from .jobs.matching import fit_data
     from .jobs.runner import Runner
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .models.opening import open_model
     from .models.specs import ModelSpec
     from .models.traced import TracedModel
+    from .planning.faster import will_it_be_faster
     from .pruning.plan import Plan
     from .sharing.bundle import export_bundle
     from .sharing.card import model_card
@@ -48,6 +51,7 @@ _PUBLIC = {
     "OnnxSettings": ".export.onnx_file",
     "PairedComparison": ".analysis.statistics",
     "Plan": ".pruning.plan",
+    "ProbeSettings": ".analysis.probe",
     "Runner": ".jobs.runner",
     "SensitivitySettings": ".analysis.sensitivity",
     "TracedModel": ".models.traced",
@@ -63,6 +67,7 @@ _PUBLIC = {
     "fork": ".sharing.forking",
     "import_bundle": ".sharing.importing",
     "layer_table": ".analysis.cost",
+    "load_sparse": ".export.sizes",
     "measure_latency": ".analysis.latency",
     "measure_sensitivity": ".analysis.sensitivity",
     "model_card": ".sharing.card",
@@ -72,9 +77,11 @@ _PUBLIC = {
     "prune": ".methods",
     "revoke": ".sharing.links",
     "share": ".sharing.links",
+    "save_sparse": ".export.sizes",
     "sizes": ".export.sizes:file_sizes",
     "trace": ".models.capture",
     "weight_statistics": ".analysis.weights",
+    "will_it_be_faster": ".planning.faster",
 }
 
 __all__ = [
@@ -85,6 +92,7 @@ __all__ = [
     "OnnxSettings",
     "PairedComparison",
     "Plan",
+    "ProbeSettings",
     "Runner",
     "SensitivitySettings",
     "TracedModel",
@@ -100,6 +108,7 @@ __all__ = [
     "fork",
     "import_bundle",
     "layer_table",
+    "load_sparse",
     "measure_latency",
     "measure_sensitivity",
     "model_card",
@@ -109,9 +118,11 @@ __all__ = [
     "prune",
     "revoke",
     "share",
+    "save_sparse",
     "sizes",
     "trace",
     "weight_statistics",
+    "will_it_be_faster",
 ]
 
 

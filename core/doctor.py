@@ -21,6 +21,7 @@ __all__ = ["examine"]
 REQUIRED = ("torch", "torchvision", "streamlit", "onnx", "numpy", "sqlalchemy")
 OPTIONAL = {
     "onnxruntime": "latency is measured in PyTorch only and exports are not compared",
+    "openvino": "latency is not measured in OpenVINO: pip install openvino",
     "timm": "models of timm cannot be opened: pip install timm",
 }
 LOW_DISK_BYTES = 1 << 30

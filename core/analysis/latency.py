@@ -24,8 +24,9 @@ from ..errors import EspalierError, MeasurementError
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from .machine import CpuUse, busy_sentence, machine_facts
-from .medians import median_interval
+from .medians import median_interval, speed_verdict
 from .runtimes import LATENCY_RUNTIMES, LatencyRuntime
+from .runtimes.base import known_runtimes
 
 if TYPE_CHECKING:
     from ..models.traced import TracedModel
@@ -61,10 +62,7 @@ class LatencySettings(Settings):
     @field_validator("runtimes")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in LATENCY_RUNTIMES:
-                raise ValueError(f"unknown runtime “{name}”; known: {', '.join(LATENCY_RUNTIMES)}")
-        return tuple(dict.fromkeys(names))
+        return known_runtimes(names)
 
 
 @dataclass
@@ -283,7 +281,8 @@ def _rows(timed: Mapping[str, _Timed], reference: str, cell: _Setting) -> list[d
     for name, model in timed.items():
         median_ms, low_ms, high_ms = median_interval(model.samples_ms)
         ratio, ratio_low, ratio_high = median_interval(model.ratios) if name != reference else (1.0, 1.0, 1.0)
-        verdict = _verdict(ratio_low, ratio_high, noise_low, noise_high) if name != reference else "reference"
+        verdict = speed_verdict(ratio_low, ratio_high, noise_low=noise_low, noise_high=noise_high)
+        verdict = "reference" if name == reference else verdict
         rows.append(
             {
                 "variant": name,
@@ -307,15 +306,6 @@ def _rows(timed: Mapping[str, _Timed], reference: str, cell: _Setting) -> list[d
             }
         )
     return rows
-
-
-def _verdict(low: float, high: float, noise_low: float, noise_high: float) -> str:
-    """Faster or slower only when the interval lies beyond 1 and beyond what the reference does against itself."""
-    if low > max(1.0, noise_high):
-        return "faster"
-    if high < min(1.0, noise_low):
-        return "slower"
-    return "no difference shown"
 
 
 def _sentence(rows: Sequence[Mapping[str, Any]], reference: str) -> str:

@@ -11,7 +11,6 @@ Knows no torch: a plan is costed while it is edited.
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_dir
 
 from ..comb.geometry import LayerGeometry
 from ..progress import SILENT, Progress
-from .machine import cpu_features, cpu_name
+from .layer_model import identity_model, input_shape, layer_model, random_weight, with_weight
+from .machine import cache_folder, cpu_features, cpu_name
 
 __all__ = ["LatencyTable", "Stopwatch", "default_table_path"]
 
@@ -36,7 +35,7 @@ _BUDGET_S = 0.03
 
 def default_table_path(threads: int = 1) -> Path:
     """The table of this machine for a number of threads, in the user's cache folder."""
-    return Path(os.environ.get("ESPALIER_CACHE") or user_cache_dir("espalier")) / f"latency-{threads}.json"
+    return cache_folder() / f"latency-{threads}.json"
 
 
 class LatencyTable:
@@ -86,14 +85,14 @@ class LatencyTable:
 
     def layer(self, geometry: LayerGeometry, weight: tuple[int, ...], *, measure: bool = True) -> float | None:
         """Milliseconds of one layer with a weight of this shape, over all its calls."""
-        smaller = _with_weight(geometry, weight)
+        smaller = with_weight(geometry, weight)
         key = hashlib.sha256(json.dumps(replace(smaller, calls=1).to_json()).encode()).hexdigest()[:20]
         if key not in self._points:
             if not measure:
                 return None
             if self._overhead_ms is None:
-                self._overhead_ms = self.stopwatch.milliseconds(_runner(_identity(), (1,), self.threads))
-            taken = self.stopwatch.milliseconds(_runner(*_layer_model(smaller), self.threads))
+                self._overhead_ms = self.stopwatch.milliseconds(_runner(identity_model(), (1,), self.threads))
+            taken = self.stopwatch.milliseconds(_layer_runner(smaller, self.threads))
             self._points[key] = max(0.0, taken - self._overhead_ms)
             self.measured += 1
             self._unsaved = True
@@ -132,70 +131,16 @@ class LatencyTable:
         }
 
 
-def _with_weight(geometry: LayerGeometry, weight: tuple[int, ...]) -> LayerGeometry:
-    """The layer with fewer channels: groups go with the channels of a depthwise convolution, else they stay."""
-    if geometry.depthwise:
-        return replace(geometry, weight=weight, groups=max(1, weight[0] * geometry.groups // geometry.weight[0]))
-    if geometry.groups > 1 and weight[0] % geometry.groups:
-        weight = (max(1, round(weight[0] / geometry.groups)) * geometry.groups, *weight[1:])
-    return replace(geometry, weight=weight)
-
-
-def _layer_model(geometry: LayerGeometry) -> tuple[bytes, tuple[int, ...]]:
-    """An ONNX file of one layer, bias and ReLU, and the shape of its input."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    draw = np.random.default_rng(0)
-    weight = draw.standard_normal(geometry.weight, dtype=np.float32)
-    if geometry.kind == "linear":
-        shape: tuple[int, ...] = (geometry.space[0], geometry.weight[1])
-        node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)
-        channels = geometry.weight[0]
-    else:
-        into = geometry.weight[0] if geometry.kind == "transposed" else geometry.weight[1] * geometry.groups
-        channels = geometry.weight[1] * geometry.groups if geometry.kind == "transposed" else geometry.weight[0]
-        shape = (1, into, *geometry.space)
-        node = helper.make_node(
-            "ConvTranspose" if geometry.kind == "transposed" else "Conv",
-            ["x", "w", "b"],
-            ["y"],
-            strides=list(geometry.stride),
-            pads=[*geometry.padding, *geometry.padding],
-            dilations=list(geometry.dilation),
-            group=geometry.groups,
-        )
-    graph = helper.make_graph(
-        [node, helper.make_node("Relu", ["y"], ["z"])],
-        "layer",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.zeros(channels, np.float32), "b")],
-    )
-    return _bytes(graph), shape
-
-
-def _identity() -> bytes:
-    """A network that does nothing: what a run costs before any layer works."""
-    from onnx import TensorProto, helper
-
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1,))
-    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, (1,))
-    return _bytes(helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "nothing", [value], [result]))
-
-
-def _bytes(graph: Any) -> bytes:
-    from onnx import helper
-
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return bytes(model.SerializeToString())
-
-
 def _runner(model: bytes, shape: tuple[int, ...], threads: int) -> Callable[[], object]:
-    from ..export.onnx_parity import onnx_session
+    from ..export.onnx_session import onnx_session
 
     session = onnx_session(model, threads=threads)
     feed = {"x": np.zeros(shape, np.float32)}
     return lambda: session.run(None, feed)
+
+
+def _layer_runner(geometry: LayerGeometry, threads: int) -> Callable[[], object]:
+    return _runner(layer_model(geometry, random_weight(geometry)), input_shape(geometry), threads)
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -213,7 +158,7 @@ class Stopwatch:
     _REFERENCE = LayerGeometry("convolution", (32, 32, 3, 3), (16, 16), (1, 1), (1, 1), (1, 1))
 
     def __init__(self, threads: int) -> None:
-        self._reference = _runner(*_layer_model(self._REFERENCE), threads)
+        self._reference = _layer_runner(self._REFERENCE, threads)
         self._best_s = min(_seconds(self._reference) for _ in range(50))
 
     def milliseconds(

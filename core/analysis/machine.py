@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from platformdirs import user_cache_dir
 
-__all__ = ["CpuUse", "available_cores", "busy_sentence", "cpu_features", "cpu_name", "machine_facts"]
+__all__ = [
+    "CpuUse",
+    "available_cores",
+    "busy_sentence",
+    "cache_folder",
+    "cpu_features",
+    "cpu_name",
+    "machine_facts",
+]
 
 FEATURES = {
     "avx2": "AVX2",
@@ -22,9 +31,14 @@ FEATURES = {
     "amx_tile": "AMX",
     "amx_bf16": "AMX bf16",
 }
-PACKAGES = ("torch", "onnxruntime", "onnx", "numpy")
+PACKAGES = ("torch", "onnxruntime", "onnx", "openvino", "numpy")
 # Less than this many cores taken from a measurement is the ordinary murmur of an operating system.
 TOLERATED_CORES = 0.2
+
+
+def cache_folder() -> Path:
+    """Where what was measured on this machine is kept between processes: ESPALIER_CACHE, else the user's cache."""
+    return Path(os.environ.get("ESPALIER_CACHE") or user_cache_dir("espalier"))
 
 
 def _cpuinfo(field: str) -> str | None:

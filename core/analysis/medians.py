@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["median_interval"]
+__all__ = ["median_interval", "speed_verdict"]
 
 
 def median_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -24,3 +24,13 @@ def median_interval(values: Sequence[float] | np.ndarray, *, confidence: float =
         tail += math.comb(n, rank) * 0.5**n
     low = max(rank - 1, 0)
     return float(np.median(ordered)), float(ordered[low]), float(ordered[n - 1 - low])
+
+
+def speed_verdict(low: float, high: float, *, noise_low: float, noise_high: float) -> str:
+    """``faster`` or ``slower`` only when the interval of a speed-up lies beyond 1 and beyond what the reference does
+    against itself; else ``no difference shown``."""
+    if low > max(1.0, noise_high):
+        return "faster"
+    if high < min(1.0, noise_low):
+        return "slower"
+    return "no difference shown"

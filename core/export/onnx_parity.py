@@ -11,14 +11,13 @@ from torch import Tensor
 
 from ..models.eval_mode import eval_mode
 from ..progress import SILENT, Progress
+from .onnx_session import onnx_session
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from ..data.splits import Splits
     from ..models.traced import TracedModel
 
-__all__ = ["ABSOLUTE_TOLERANCE", "RELATIVE_TOLERANCE", "compare_with_pytorch", "onnx_session", "parity_images"]
+__all__ = ["ABSOLUTE_TOLERANCE", "RELATIVE_TOLERANCE", "compare_with_pytorch", "parity_images"]
 
 RELATIVE_TOLERANCE: Final = 1e-4
 ABSOLUTE_TOLERANCE: Final = 1e-5
@@ -35,24 +34,6 @@ def parity_images(model: "TracedModel", splits: "Splits | None", *, count: int) 
         return torch.randn(count, *model.input_shape, generator=generator), "noise"
     batches = [x for x, _ in splits.test.batches(count, limit=count)]
     return torch.cat(batches).to("cpu", torch.float32), "test split"
-
-
-def onnx_session(model: Path | bytes, *, threads: int = 1) -> "onnxruntime.InferenceSession":
-    """A CPU session of ONNX Runtime with ``threads`` threads per operator, silent but for errors.
-
-    Waiting threads sleep instead of spinning. With 2 threads on 2 shared cores a ResNet-18 took 10 ms so, 29 ms when
-    spinning stopped after each run, and 40 ms with the default: spinning takes the cores from whoever has the work.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _cuts(total: int, batch_sizes: Sequence[int]) -> Iterator[slice]:

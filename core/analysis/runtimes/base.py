@@ -1,6 +1,6 @@
 """What a latency runtime must offer, and the registry of all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,9 +10,10 @@ import numpy as np
 from ...registry import Registry
 
 if TYPE_CHECKING:
+    from ...comb.geometry import LayerGeometry
     from ...models.traced import TracedModel
 
-__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime"]
+__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime", "known_runtimes"]
 
 
 class LatencyRuntime(Protocol):
@@ -36,5 +37,23 @@ class LatencyRuntime(Protocol):
     def open(self, prepared: Any, images: np.ndarray, *, threads: int) -> Callable[[], object]:
         """A function that runs the model once on ``images`` (float32 [N, C, H, W]) and waits for the answer."""
 
+    def open_layer(self, layer: "LayerGeometry", weight: np.ndarray, *, threads: int) -> Callable[[], object]:
+        """A function that runs one layer alone, with bias and ReLU, once on an example; ready in milliseconds.
+
+        ``weight``: float32 of the layer's shape.
+        """
+
 
 LATENCY_RUNTIMES: Registry[type[LatencyRuntime]] = Registry("latency runtime")
+
+
+def known_runtimes(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, each once.
+
+    Raises:
+        ValueError: for one that is not registered.
+    """
+    for name in names:
+        if name not in LATENCY_RUNTIMES:
+            raise ValueError(f"unknown runtime “{name}”; known: {', '.join(LATENCY_RUNTIMES)}")
+    return tuple(dict.fromkeys(names))

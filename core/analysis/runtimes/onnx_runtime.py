@@ -11,6 +11,7 @@ import numpy as np
 from .base import LATENCY_RUNTIMES
 
 if TYPE_CHECKING:
+    from ...comb.geometry import LayerGeometry
     from ...models.traced import TracedModel
 
 __all__ = ["OnnxRuntime"]
@@ -42,10 +43,16 @@ class OnnxRuntime:
         """Nothing: threads belong to a session here."""
         return nullcontext()
 
-    def open(self, prepared: Path, images: np.ndarray, *, threads: int) -> Callable[[], object]:
-        """A session on the exported file."""
-        from ...export.onnx_parity import onnx_session
+    def open(self, prepared: Path | bytes, images: np.ndarray, *, threads: int) -> Callable[[], object]:
+        """A session on the exported file, or on its content."""
+        from ...export.onnx_session import onnx_session
 
         session = onnx_session(prepared, threads=threads)
         feed = {session.get_inputs()[0].name: images}
         return lambda: session.run(None, feed)
+
+    def open_layer(self, layer: "LayerGeometry", weight: np.ndarray, *, threads: int) -> Callable[[], object]:
+        """A session on a file of this layer alone."""
+        from ..layer_model import input_shape, layer_model
+
+        return self.open(layer_model(layer, weight), np.zeros(input_shape(layer), np.float32), threads=threads)

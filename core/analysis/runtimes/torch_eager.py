@@ -1,5 +1,6 @@
 """PyTorch in eager mode on the CPU."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from .base import LATENCY_RUNTIMES
 
 if TYPE_CHECKING:
+    from ...comb.geometry import LayerGeometry
     from ...models.traced import TracedModel
 
 __all__ = ["TorchEager"]
@@ -53,5 +55,30 @@ class TorchEager:
         def run() -> object:
             with torch.inference_mode():
                 return prepared.predict(batch)
+
+        return run
+
+    def open_layer(self, layer: "LayerGeometry", weight: np.ndarray, *, threads: int) -> Callable[[], object]:
+        """The layer's own function, then ReLU, in inference mode."""
+        import torch
+        from torch.nn import functional as F
+
+        from ..layer_model import input_shape
+
+        x, w = torch.zeros(input_shape(layer)), torch.from_numpy(weight)
+        channels = layer.weight[1] * layer.groups if layer.kind == "transposed" else layer.weight[0]
+        bias = torch.zeros(channels)
+        if layer.kind == "linear":
+            work = functools.partial(F.linear, x, w, bias)
+        else:
+            rank = len(layer.space)
+            function = getattr(F, f"conv_transpose{rank}d" if layer.kind == "transposed" else f"conv{rank}d")
+            work = functools.partial(
+                function, x, w, bias, layer.stride, layer.padding, groups=layer.groups, dilation=layer.dilation
+            )
+
+        def run() -> object:
+            with torch.inference_mode():
+                return torch.relu_(work())
 
         return run
