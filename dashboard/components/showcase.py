@@ -15,7 +15,8 @@ from .badges import number_html, numbers
 from .charts import draw
 from .compare_charts import ScatterPoint, scatter_figure
 from .compare_data import LatencyRow, Row, rows_of
-from .format import count, escape, milliseconds, percent, short, size, whole
+from .format import count, escape, milliseconds, percent, short, size, speedup, whole
+from .showcase_story import draw_check, draw_file, draw_link, draw_why
 
 __all__ = ["Showcase", "find_showcase", "show"]
 
@@ -33,9 +34,10 @@ class Showcase:
 
 
 def find_showcase() -> Showcase | None:
-    """The last used session that has something to show."""
+    """The last used session that has something to show: one's own, else one that belongs to nobody."""
     store = backend.store()
-    for session in store.list_sessions()[:_LOOKED_AT]:
+    own = store.list_sessions()
+    for session in [*own, *(session for session in store.list_sessions(owner="") if session not in own)][:_LOOKED_AT]:
         if not session.model_id:
             continue
         variants = store.variants(session.id)
@@ -55,8 +57,11 @@ def show(case: Showcase) -> None:
     picture, slider = st.columns([3, 2], gap="large")
     with picture:
         _scatter(case)
-        if st.button("Open this session", key="showcase-open", icon=":material/arrow_forward:"):
-            state.open_session(case.session.id, page="compare")
+        with st.container(horizontal=True, gap="small"):
+            if st.button("Open this session", key="showcase-open", icon=":material/arrow_forward:"):
+                state.open_session(case.session.id, page="compare")
+            draw_file(case.session, _smallest(case.rows).variant)
+            draw_link(case.session)
     with slider:
         st.subheader("And at another sparsity?", anchor=False)
         st.fragment(_slider)(case)
@@ -72,7 +77,10 @@ def _sentence(case: Showcase) -> str:
     row = _smallest(case.rows)
     removed = f"{percent(row.sparsity, 0)} of the weights of {short(case.model.name)} removed"
     before = f" instead of {percent(dense.score)}" if dense and dense.score is not None else ""
-    return f"{removed}: {percent(row.score)} {row.metric}{before}, measured on {whole(row.n)} test images."
+    latency = _shared_latency(case.rows).get(row.variant.id)
+    shown = latency is not None and latency.ratio and latency.verdict == "faster"
+    faster = f" and {speedup(latency.ratio)} the speed" if latency and shown else ""
+    return f"{removed}: {percent(row.score)} {row.metric}{before}{faster}, measured on {whole(row.n)} test images."
 
 
 def _shared_latency(rows: list[Row]) -> dict[str, LatencyRow]:
@@ -190,4 +198,7 @@ def _slider(case: Showcase) -> None:
             note="from the weights alone; measure the sensitivity for an accuracy",
         )
     numbers([kept, expected])
+    with st.container(horizontal=True, gap="small"):
+        draw_why(answer["layers"], curves)
+        draw_check(case.session, plan, case.rows[0].metric)
     st.caption("Zeros alone do not make dense kernels faster; they make the compressed file smaller.")

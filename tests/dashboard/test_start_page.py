@@ -67,6 +67,33 @@ def test_a_finished_session_is_shown_with_its_picture_and_an_instant_estimate(
     assert not page.exception
 
 
+def test_the_estimate_is_explained_and_can_be_checked_for_real(open_page: OpenPage, quiet_runner: Workspace) -> None:
+    seeded = seed_session(quiet_runner)
+    seed_sensitivity(quiet_runner)
+    page = open_page("start")
+    assert "of its weights; pruned alone to" in text_of(page)
+    page.button(key="showcase-check").click().run()
+    (job,) = [job for job in quiet_runner.store.jobs(session_id=seeded.session.id) if job.kind == "check"]
+    assert job.payload["plan"]["sparsity"] == 0.8
+    quiet_runner.store.finish_job(
+        job.id, JobState.DONE, result={"score": 0.912, "low": 0.9, "high": 0.93, "n": 360, "dense_score": 0.99}
+    )
+    words = text_of(open_page("start"))
+    assert "Measured accuracy" in words
+    assert "91.2" in words
+    page = open_page("start")
+    next(item for item in page.slider if item.label == "Sparsity").set_value(30).run()
+    assert "Measured accuracy" not in text_of(page)  # of another plan
+
+
+def test_the_file_and_the_link_are_one_click_away(open_page: OpenPage, quiet_runner: Workspace) -> None:
+    seeded = seed_session(quiet_runner)
+    page = open_page("start")
+    assert any(f"/compare?session={seeded.session.id}" in block.value for block in page.code)
+    page.button(key="showcase-export").click().run()
+    assert [job.kind for job in quiet_runner.store.jobs(session_id=seeded.session.id)].count("export") == 1
+
+
 def test_without_latencies_the_picture_shows_file_sizes(open_page: OpenPage, served: Workspace) -> None:
     seed_session(served)
     page = open_page("start")
