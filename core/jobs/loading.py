@@ -131,7 +131,8 @@ def plan_sensitivity(workspace: Workspace, start: Variant, plan: Plan) -> Mappin
     """
     if start.plan is not None:
         return None
-    found = [item for item in workspace.store.sensitivities(start.model_id, start.data_id) if item.complete]
+    known = workspace.store.sensitivities(start.model_id, start.data_id)
+    found = [item for item in known if item.complete and item.result.get("layers")]
     found.sort(key=lambda item: item.settings.get("criterion") == plan.criterion)
     return found[-1].result if found else None
 

@@ -78,7 +78,7 @@ class Scale:
 
     def score(self, rest: float) -> float:
         """The score of y, at most 1."""
-        return min(1.0, max(0.0, self.floor + rest * (self.dense - self.floor)))
+        return float(min(1.0, max(0.0, self.floor + rest * (self.dense - self.floor))))
 
 
 @dataclass(frozen=True)

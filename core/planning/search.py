@@ -197,16 +197,24 @@ class Search:
                 self.blocked_by = family.limit
                 self._try(family, family.top)
                 continue
-            # Counts of bytes are estimates, and channels come in steps: a little more until it really fits.
-            while self.left > 0 and not self._try(family, t).kept and t < family.top:
-                t = min(family.top, t + self.settings.tolerance)
+            # Bytes are counted roughly, and channels come in steps: a little more until it really fits.
+            while self.left > 0 and (over := self._over(self._try(family, t))) > 1.0 and t < family.top:
+                more = self._least_amount(family, lambda costs, over=over: self._within(costs, over)) or family.top
+                t = min(family.top, max(more, t + self.settings.tolerance / 4.0))
         if self.points.best is not None:
             self.blocked_by = None
 
-    def _within(self, costs: Costs) -> bool:
+    def _within(self, costs: Costs, over: float = 1.0) -> bool:
+        """Whether predicted costs fit, where the last plan missed the limits by the factor ``over``."""
         ms, size = self.settings.within_ms, self.settings.within_bytes
-        fast = ms is None or (costs.latency_ms is not None and costs.latency_ms <= ms)
-        return fast and (size is None or (costs.bytes is not None and costs.bytes <= size))
+        fast = ms is None or (costs.latency_ms is not None and costs.latency_ms * over <= ms)
+        return fast and (size is None or (costs.bytes is not None and costs.bytes * over <= size))
+
+    def _over(self, point: Point) -> float:
+        """By which factor a measured plan misses the limits; at most 1 where it meets them."""
+        body, ms, size = point.tried.body, self.settings.within_ms, self.settings.within_bytes
+        missed = [] if ms is None else [(body["latency_ms"] or 0.0) / ms]
+        return max([*missed, *([] if size is None else [body["bytes"] / size])])
 
     def _front(self) -> None:
         share = self.left if self.settings.sampler == "curves" else max(len(self.families), self.left // 2)

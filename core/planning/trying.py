@@ -16,7 +16,7 @@ from ..methods import METHODS, MethodResult, prune
 from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
 from .outcomes import Outcome
-from .whatif import Basis, Effect, WhatIf, effect_of_removal, effect_of_rows
+from .whatif import Basis, Effect, effect_of_removal, effect_of_rows
 
 if TYPE_CHECKING:
     from ..data.splits import Splits
@@ -43,7 +43,7 @@ def refuse_training(plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class Tried:
-    """A plan that was tried. ``estimated`` was said before the measurement, from what was known then.
+    """A plan that was tried. ``estimated`` (``WhatIf.to_json``) was said before the measurement.
 
     ``body``: JSON of what was measured: ``metric``, ``n``, ``score``, ``low``, ``high``, ``loss``, ``dense_score``,
     ``difference``, ``comparison`` (paired, on the same images), ``parameters``, ``nonzero``, ``macs``, ``removed``,
@@ -51,7 +51,7 @@ class Tried:
     """
 
     plan: Plan
-    estimated: WhatIf | None
+    estimated: Mapping[str, Any] | None
     body: Mapping[str, Any]
     outcome: Outcome
 
@@ -59,7 +59,7 @@ class Tried:
         """JSON: ``plan``, ``estimated``, ``measured`` and ``outcome``, and what the plan costs beside them."""
         return {
             "plan": self.plan.to_json(),
-            "estimated": None if self.estimated is None else self.estimated.to_json(),
+            "estimated": self.estimated,
             "measured": dict(self.body),
             "macs": self.body["macs"],
             "parameters": self.body["parameters"],
@@ -74,11 +74,14 @@ class Trial:
     """A model and images on which plans are tried. The model is never modified.
 
     Args:
-        model: the dense model.
+        model: what plans start from.
         splits: data; plans are measured on the selection split, never on the test split.
         images: of the selection split, stratified.
         sensitivity: measured curves, for the allocation of that name.
+        sheet: the groups of the model, when they were found before.
         known: results of ``Tried.to_json`` from before, by ``plan_key``: such plans are not tried again.
+        milliseconds: latency of what a removal leaves (``NetworkLatency``).
+        reference: what everything is compared with, when that is not ``model``.
     """
 
     def __init__(
@@ -91,11 +94,13 @@ class Trial:
         sheet: GroupSheet | None = None,
         known: Mapping[str, Mapping[str, Any]] | None = None,
         milliseconds: Any = None,
+        reference: "TracedModel | None" = None,
         progress: Progress = SILENT,
     ) -> None:
         self.model, self.splits, self.images = model, splits, images
         self.sensitivity, self.milliseconds = sensitivity, milliseconds
         self.known = dict(known or {})
+        self._reference = reference or model
         self.progress = progress
         self.fresh = 0
         """Plans that were measured here, not taken from before."""
@@ -103,10 +108,10 @@ class Trial:
 
     @cached_property
     def dense(self) -> Evaluation:
-        """The dense model on the same images."""
+        """What everything is compared with, on the same images."""
         from ..analysis.evaluation import evaluate
 
-        return evaluate(self.model, self.splits, "select", limit=self.images, progress=self.progress)
+        return evaluate(self._reference, self.splits, "select", limit=self.images, progress=_Quiet(self.progress))
 
     @cached_property
     def sheet(self) -> GroupSheet:
@@ -130,8 +135,8 @@ class Trial:
 
         return {**file_sizes(self.model), "macs": count_macs(self.model)}
 
-    def run(self, plan: Plan, basis: Basis) -> Tried:
-        """Estimate a plan, then measure it.
+    def run(self, plan: Plan, basis: Basis | None) -> Tried:
+        """Estimate a plan (where there is a basis), then measure it.
 
         Raises:
             PlanError: when it trains, or cannot work on this model.
@@ -145,7 +150,7 @@ class Trial:
         self.progress.check()
         result = prune(self.model, self.splits, plan, sensitivity=self.sensitivity, progress=_Quiet(self.progress))
         effect = self.effect(plan, result)
-        estimated = basis.estimate(effect, n=dense.n, dense_score=dense.score)
+        estimated = None if basis is None else basis.estimate(effect, n=dense.n, dense_score=dense.score)
         body = self._measured(result)
         outcome = effect.outcome(
             score=body["score"],
@@ -154,7 +159,7 @@ class Trial:
             estimated=None if estimated is None else estimated.band,
         )
         self.fresh += 1
-        return Tried(plan, estimated, body, outcome)
+        return Tried(plan, None if estimated is None else estimated.to_json(), body, outcome)
 
     def effect(self, plan: Plan, result: MethodResult) -> Effect:
         """What a method did to each layer or group."""
@@ -198,7 +203,7 @@ class Trial:
             return None
         if self.milliseconds is not None and measured.get("latency_ms") is None:
             return None
-        return Tried(plan, None, measured, outcome)
+        return Tried(plan, before.get("estimated"), measured, outcome)
 
 
 class _Quiet(Progress):

@@ -18,7 +18,16 @@ from .calibration import COVERAGE, Band, Calibration, Kind, Scale
 from .damage import Damage, damage_of, removed_energy
 from .outcomes import Outcome, TrackRecord, track_record
 
-__all__ = ["PAIRS_WITHOUT_CURVES", "Basis", "Effect", "WhatIf", "effect_of_removal", "effect_of_rows", "recalibrates"]
+__all__ = [
+    "PAIRS_WITHOUT_CURVES",
+    "Basis",
+    "Effect",
+    "WhatIf",
+    "effect_of_removal",
+    "effect_of_rows",
+    "foreseen",
+    "recalibrates",
+]
 
 PAIRS_WITHOUT_CURVES = 3
 """Without measured curves a score is estimated from this many measured plans on, and not before."""
@@ -122,7 +131,7 @@ class Basis:
             groups: the same, measured over groups.
             outcomes: measured plans, newest first.
         """
-        own, over_groups = _curves(layers), _curves(groups)
+        own, over_groups = _curves(layers, "layers"), _curves(groups, "groups")
         kinds = {str(layer.get("kind", "")) for layer in description["layers"]}
         metric = str(dense["metric"])
         scores = [
@@ -189,6 +198,11 @@ class Basis:
         return self.layers if kind == "weights" else self.groups
 
 
+def foreseen(plan: Plan) -> bool:
+    """Whether estimates know all that a plan does: not what starts from a variant, nor patterns in smaller layers."""
+    return not plan.start and not (plan.patterns and METHODS[plan.method].removes == "units")
+
+
 def recalibrates(plan: Plan) -> bool:
     """Whether the plan measures BatchNorm again before anybody looks; what trains does so while it trains."""
     settings = METHODS[plan.method].Settings.parse(plan.method_settings)
@@ -226,9 +240,9 @@ def effect_of_removal(plan: Plan, sheet: GroupSheet, removal: Removal) -> Effect
     )
 
 
-def _curves(sensitivity: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _curves(sensitivity: Mapping[str, Any] | None, of: str) -> Mapping[str, Any] | None:
     """The measured curves of a result; None for an estimate from weights, and for one without any."""
-    if sensitivity is None or sensitivity.get("estimated") or not sensitivity.get("layers"):
+    if sensitivity is None or sensitivity.get("estimated") or not sensitivity.get(of):
         return None
-    measured: Mapping[str, Any] = sensitivity["layers"]
+    measured: Mapping[str, Any] = sensitivity[of]
     return measured

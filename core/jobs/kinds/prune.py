@@ -29,7 +29,8 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
 
     Payload: ``plan`` (Plan as JSON), ``name`` (optional label), ``race`` (optional: runs that are compared with each
     other carry the same word). Result: ``variant_id``, ``notes``, for methods that train ``training``, see
-    ``training_summary``, and for a removal at once that timed layers ``latency``, see ``NetworkLatency.to_json``. The
+    ``training_summary``, and for a removal at once that timed layers ``latency``, see ``NetworkLatency.to_json``; for a
+    removal at once from the dense model also ``outcome``: estimated and measured, from which later estimates learn. The
     masks are the zeros of the stored weights.
 
     A training publishes its history as the partial result, which stays when the job has ended, however it ended; and it
@@ -37,6 +38,7 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     """
     from ...methods import METHODS, prune
     from .. import loading
+    from ..learning import outcome_of_run
     from ..measuring import measured_variant
 
     workspace, progress = context.workspace, context.progress
@@ -80,6 +82,8 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
     if context.job_id is not None:
         workspace.checkpoints.remove(context.job_id)
     made: dict[str, Any] = {"variant_id": variant.id, "notes": list(result.notes)}
+    if not trains and start.plan is None:
+        made["outcome"] = outcome_of_run(workspace, plan, result, measured["metrics"]["select"], dense)
     if result.history.get("latency"):
         made["latency"] = result.history["latency"]
     return {**made, "training": _summary(result.history)} if trains else made

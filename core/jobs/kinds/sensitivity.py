@@ -46,6 +46,11 @@ def sensitivity(payload: Mapping[str, Any], context: JobContext) -> dict[str, An
     return {"sensitivity_id": keeper.put(result, complete=True).id}
 
 
+def keep_sensitivity(workspace: Workspace, result: Mapping[str, Any], *, model_id: str, data_id: str) -> None:
+    """Store a complete measurement that another job took on its way, as if it had been asked for."""
+    _Keeper(workspace, model_id=model_id, data_id=data_id, settings=dict(result["settings"])).put(result, complete=True)
+
+
 class _Keeper:
     """The row of one measurement, by the content of model, data and settings."""
 
