@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.components.charts import PALETTE, draw, faded, figure
-from dashboard.components.format import escape, percent, short
+from dashboard.components.format import chart_text, escape, percent
 
 __all__ = ["channel_rows", "channels_figure", "draw_channels", "proof_of"]
 
@@ -37,7 +37,7 @@ def channels_figure(rows: Sequence[tuple[str, tuple[int, ...], tuple[int, ...], 
     hover = [
         f"<b>{escape(name)}</b><br>{before[0]} → {after[0]} outputs"
         + (f", {before[1]} → {after[1]} inputs" if len(before) > 1 else "")
-        + (f"<br>group {escape(short(', '.join(groups), 60))}" if groups else "<br>its outputs belong to no group")
+        + (f"<br>group {chart_text(', '.join(groups), 60)}" if groups else "<br>its outputs belong to no group")
         for name, before, after, groups in rows
     ]
     gone = [before[0] - after[0] for _, before, after, _ in rows]
@@ -58,7 +58,7 @@ def channels_figure(rows: Sequence[tuple[str, tuple[int, ...], tuple[int, ...], 
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": places,
-                "ticktext": [short(name, 34) for name, _, _, _ in rows],
+                "ticktext": [chart_text(name, 34) for name, _, _, _ in rows],
                 "range": [len(rows) - 0.5, -0.5],
                 "showgrid": False,
             },

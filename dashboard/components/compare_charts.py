@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboard.components.charts import MUTED, PALETTE, faded, figure
 from dashboard.components.compare_data import pareto
-from dashboard.components.format import NOTHING, escape, short, signed
+from dashboard.components.format import NOTHING, chart_text, escape, signed
 
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
 
@@ -63,7 +63,7 @@ def scatter_figure(
                 y=[100 * p.score for p in members],
                 mode="markers+text",
                 name=name,
-                text=[short(p.name, 22) for p in members],
+                text=[chart_text(p.name, 22) for p in members],
                 textposition=["top right"] * len(members) if name == "dense" else _places(members, points),
                 marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
                 customdata=[[p.variant_id] for p in members],
@@ -126,7 +126,7 @@ def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "ac
         tickmode="array",
         tickvals=rows,
         ticktext=[
-            f"{short(str(name), 22)} · {_per_cent(before)} → {_per_cent(after)}"
+            f"{chart_text(name, 22)} · {_per_cent(before)} → {_per_cent(after)}"
             for name, before, after in zip(change["class"], change["dense"], change["variant"], strict=True)
         ],
         range=[len(rows) - 0.5, -0.5],
@@ -153,7 +153,7 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
                 x=[100 * float(layer.get("sparsity") or 0.0) for layer in layers],
                 y=[rows[str(layer["name"])] for layer in layers],
                 orientation="h",
-                name=short(variant, 28),
+                name=chart_text(variant, 28),
                 marker={"color": PALETTE[index % len(PALETTE)], "line": {"width": 0}},
                 customdata=[
                     [escape(str(layer["name"])), int(layer.get("removed") or 0), int(layer.get("size") or 0)]
@@ -166,7 +166,7 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
     fig.update_yaxes(
         tickmode="array",
         tickvals=list(rows.values()),
-        ticktext=[short(name, 34) for name in names],
+        ticktext=[chart_text(name, 34) for name in names],
         range=[len(names) - 0.5, -0.5],
         showgrid=False,
         automargin=True,

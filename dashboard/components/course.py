@@ -14,7 +14,7 @@ from core.store.records import Session
 from dashboard import backend, state
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.charts import ACCENT, WARNING, draw, figure
-from dashboard.components.format import duration, escape, percent, short, whole
+from dashboard.components.format import chart_text, duration, escape, percent, short, whole
 from dashboard.components.training_charts import shade_stages
 from dashboard.components.training_data import Span
 
@@ -97,7 +97,7 @@ def course_figure(course: Course, target: float) -> go.Figure:
     shade_stages(fig, spans, names=False)
     for span in spans:
         fig.add_annotation(
-            text=escape(short(span.name, 30)),
+            text=chart_text(span.name, 30),
             x=(span.first + span.last) / 2,
             y=1.0,
             yref="paper",

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from dashboard.components.charts import MUTED, SEQUENTIAL, SEQUENTIAL_DARK, figure
 from dashboard.components.cut_data import cuts_of, has_cuts, shares, whole_units
-from dashboard.components.format import escape, short
+from dashboard.components.format import chart_text, escape
 from dashboard.components.training_data import planned_epochs, stage_spans
 
 __all__ = ["left_figure"]
@@ -79,7 +79,7 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": list(range(len(names))),
-                "ticktext": [f"{short(name, 26)} · {left.get(name, '?')}/{whole[name]}" for name in names],
+                "ticktext": [f"{chart_text(name, 26)} · {left.get(name, '?')}/{whole[name]}" for name in names],
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
                 "fixedrange": True,
@@ -93,7 +93,7 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
                 {"text": "<b>Units left of every group</b>", "xref": "paper", "x": 0, "font": {"size": 12}}
                 | {**_ABOVE, "yshift": 16},
                 *[
-                    {"text": escape(short(span.name, 26)), "xref": "x", "x": span.first - 0.5}
+                    {"text": chart_text(span.name, 26), "xref": "x", "x": span.first - 0.5}
                     | {"font": {"size": 11, "color": MUTED}, **_ABOVE}
                     for span in later
                 ],

@@ -11,6 +11,7 @@ __all__ = [
     "MINUS",
     "NOTHING",
     "ago",
+    "chart_text",
     "count",
     "duration",
     "escape",
@@ -179,9 +180,15 @@ def short(text: object, limit: int = 48) -> str:
 
 
 def escape(text: object, *, markdown: bool = False) -> str:
-    """Text for HTML, or for Streamlit's markdown with ``markdown=True``: nothing in it acts as markup."""
+    """Text for HTML and for plotly, which draws a subset of HTML and fills in ``%{…}``; or for Streamlit's markdown
+    with ``markdown=True``: nothing in it acts as markup."""
     line = plain(text)
-    return _MARKDOWN.sub(r"\\\1", line) if markdown else html.escape(line)
+    return _MARKDOWN.sub(r"\\\1", line) if markdown else html.escape(line).replace("%{", "%&#123;")
+
+
+def chart_text(text: object, limit: int = 48) -> str:
+    """A name as a label in a picture: shortened, and escaped after that, so that no escape is cut in two."""
+    return escape(short(text, limit))
 
 
 def split_unit(text: str) -> tuple[str, str]:

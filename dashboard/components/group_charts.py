@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from core.comb.sheet import Coupling, GroupSheet, SheetGroup
 from dashboard.components.charts import MUTED, PALETTE, WARNING, faded, figure
-from dashboard.components.format import escape, percent, short
+from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.group_facts import size_words
 from dashboard.components.group_preview import GroupRow
 
@@ -86,13 +86,13 @@ def _hover(row: GroupRow) -> str:
     group = row.group
     saved = f"saves {percent(row.parameters_share)} of the parameters, {percent(row.macs_share)} of the MACs"
     return (
-        f"<b>{escape(short(group.name, 60))}</b><br>{size_words(group)} → {size_words(group, row.kept)}"
+        f"<b>{chart_text(group.name, 60)}</b><br>{size_words(group)} → {size_words(group, row.kept)}"
         f"<br>{row.state}{f'<br>{saved}' if row.removed else ''}<br>{len(group.layers)} layers shrink together"
     )
 
 
 def _bold(name: str, lit: bool, limit: int) -> str:
-    text = escape(short(name, limit))
+    text = chart_text(name, limit)
     return f"<b>{text}</b>" if lit else text
 
 
@@ -249,7 +249,7 @@ def _group_traces(
             "customdata": [[layer, group.name] for group, layer, _ in points],
             "hovertext": [
                 f"<b>{escape(layer)}</b> {'makes' if makes else 'reads'} {size_words(group)}"
-                f"<br>group {escape(short(group.name, 50))} · {len(group.layers)} layers shrink together"
+                f"<br>group {chart_text(group.name, 50)} · {len(group.layers)} layers shrink together"
                 for group, layer, makes in points
             ],
             "hovertemplate": "%{hovertext}<extra></extra>",
@@ -346,7 +346,7 @@ def chain_figure(sheet: GroupSheet, name: str) -> go.Figure:
         height=max(120, _ROW_PX * len(rows) + 30),
         traces=[{"type": "scatter", **line, "hoverinfo": "skip"}, *_arc_traces(arcs, reach), dots],
         layout={
-            "yaxis": _named_rows([escape(short(layer, 30)) for layer in order]),
+            "yaxis": _named_rows([chart_text(layer, 30) for layer in order]),
             "xaxis": {"range": [-0.5, max([4.0, *(1.6 + x for x in reach)])], "visible": False},
             "margin": {"t": 6, "b": 6},
         },

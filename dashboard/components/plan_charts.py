@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from core.pruning.plan import Plan
 from dashboard.components.charts import ACCENT, MUTED, PALETTE, WARNING, faded, figure
-from dashboard.components.format import escape, short
+from dashboard.components.format import chart_text, escape
 from dashboard.components.plan_layers import weight_count
 
 __all__ = ["layer_bars", "schedule_figure"]
@@ -43,7 +43,7 @@ def layer_bars(
                 x=[sizes[row] * (1.0 - sparsity[row]) for row in mine],
                 y=mine,
                 orientation="h",
-                name=f"stays · {group}",
+                name=f"stays · {escape(group)}",
                 marker={"color": colours[group], "line": {"width": 0}},
                 customdata=[[escape(names[row]), 100 * sparsity[row], weight_count(layers[row])] for row in mine],
                 hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]:.1f} % of %{customdata[2]:,} weights removed"
@@ -63,7 +63,7 @@ def layer_bars(
     fig.update_yaxes(
         tickmode="array",
         tickvals=rows,
-        ticktext=[short(name, 34) for name in names],
+        ticktext=[chart_text(name, 34) for name in names],
         range=[len(rows) - 0.5, -0.5],
         showgrid=False,
         automargin=True,

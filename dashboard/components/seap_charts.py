@@ -12,7 +12,7 @@ import streamlit as st
 from plotly.colors import sample_colorscale
 
 from dashboard.components.charts import ACCENT, MUTED, PALETTE, SEQUENTIAL, SYMBOLS, WARNING, draw, faded, figure
-from dashboard.components.format import escape, percent, short
+from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import epochs_of, planned_epochs
 
 __all__ = ["draw_gates", "gate_figures", "gates_figure", "has_gates", "keep_figure"]
@@ -74,7 +74,8 @@ def gates_figure(history: History, *, epoch: int | None = None) -> go.Figure:
             "tickmode": "array",
             "tickvals": list(range(len(names))),
             "ticktext": [
-                f"{short(name, 24)} · {percent(keep[name])}" if name in keep else short(name, 24) for name in names
+                f"{chart_text(name, 24)} · {percent(keep[name])}" if name in keep else chart_text(name, 24)
+                for name in names
             ],
             "range": [len(names) - 0.5, -0.5],
             "showgrid": False,
@@ -109,7 +110,7 @@ def keep_figure(history: History, *, window: tuple[int, int] | None = None) -> g
             "x": epochs,
             "y": [row["keep"].get(name) for row in rows],
             "mode": "lines",
-            "name": short(name, 24),
+            "name": chart_text(name, 24),
             "line": {"color": colour, "width": 1.6},
             "hovertemplate": f"<b>{escape(name)}</b><br>epoch %{{x}}: %{{y:.0%}} open<extra></extra>",
             "showlegend": few,

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.components.charts import DASHES, PALETTE, SYMBOLS, faded, figure
-from dashboard.components.format import escape, short
+from dashboard.components.format import chart_text, escape
 from dashboard.components.sensitivity_data import Quantity, curve, damage_matrix, levels_of
 
 __all__ = ["curves_figure", "heatmap_figure"]
@@ -36,7 +36,7 @@ def heatmap_figure(
     known = z[~np.isnan(z)]
     top = 1.0 if result.get("estimated") else _nice_top(known, quantity)
     columns = [f"{100 * level:g} %" for level in levels]
-    rows = [short(name, 34) for name in layers]
+    rows = [chart_text(name, 34) for name in layers]
     unit = (
         "energy removed"
         if result.get("estimated")
@@ -142,7 +142,7 @@ def curves_figure(
                 x=x,
                 y=[factor * v for v in line.y],
                 mode="lines+markers",
-                name=short(layer, 34),
+                name=chart_text(layer, 34),
                 legendgroup=layer,
                 line={"width": 2, "color": colour, "dash": DASHES[index % len(DASHES)]},
                 marker={"size": 7, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
@@ -172,7 +172,7 @@ def _nice_top(known: np.ndarray, quantity: Quantity) -> float:
 
 
 def _hover(result: Mapping[str, Any], layer: str, level: float, metric: str) -> str:
-    head = f"<b>{escape(short(layer, 34))}</b> · {100 * level:g} % removed"
+    head = f"<b>{chart_text(layer, 34)}</b> · {100 * level:g} % removed"
     cells = (result.get("layers") or {}).get(layer, ())
     cell = next((cell for cell in cells if abs(cell["sparsity"] - level) < 1e-6), None)
     if cell is None:

@@ -22,7 +22,7 @@ from dashboard.components.charts import (
     faded,
     figure,
 )
-from dashboard.components.format import escape, percent, short
+from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import (
     History,
     Line,
@@ -117,7 +117,7 @@ def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) 
             )
         if names and index > 0:  # where the first one begins stands the title of the panel
             shown.add_annotation(
-                text=escape(short(span.name, 26)),
+                text=chart_text(span.name, 26),
                 x=span.first - 0.5,
                 y=1.0,
                 xref="x",
@@ -235,7 +235,7 @@ def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.
     shown.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(names))),
-        ticktext=[short(name, 30) for name in names],
+        ticktext=[chart_text(name, 30) for name in names],
         range=[len(names) - 0.5, -0.5],
         showgrid=False,
     )
@@ -320,7 +320,7 @@ def _events(shown: go.Figure, history: History) -> None:
             mode="markers",
             name="events",
             marker={"symbol": SYMBOLS[3], "size": 9, "color": WARNING},
-            text=[escape(short(item["text"], 90)) for item in events],
+            text=[chart_text(item["text"], 90) for item in events],
             hovertemplate="%{text}<extra></extra>",
         )
     )

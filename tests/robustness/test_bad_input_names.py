@@ -1,0 +1,113 @@
+"""Names of models, layers, classes, sessions, variants and jobs come from files and people: they are text everywhere.
+
+Every page is drawn with names that are markup in HTML, in Streamlit's markdown and in plotly's labels; nothing of it
+may arrive as markup.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.store import Workspace
+from core.store.records import JobState
+from dashboard.catalogue import catalogue
+from tests.dashboard import seeding
+from tests.dashboard.conftest import OpenPage
+
+pytestmark = pytest.mark.row("B12")
+
+EVIL = '<b id="x">{}</b>[go](http://evil.example)![p](http://evil.example/p.png) :red[r] $y$ %{{x}} \u202e'
+MARKUP = '<b id="x">'
+LINK = "](http://evil"
+# What plotly draws as text with a subset of HTML; ``customdata`` only where a template shows it.
+DRAWN = {"text", "hovertext", "ticktext", "name", "labels", "hovertemplate", "texttemplate", "title", "x", "y"}
+
+
+def hostile(name: str) -> str:
+    return EVIL.format(name)
+
+
+@pytest.fixture
+def hostile_session(served: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A whole session whose every name is markup."""
+    layers = [{**layer, "name": hostile(layer["name"]), "stage": hostile(layer["stage"])} for layer in seeding.LAYERS]
+    fragility = {hostile(name): value for name, value in seeding._FRAGILITY.items()}
+    monkeypatch.setattr(seeding, "LAYERS", layers)
+    monkeypatch.setattr(seeding, "_FRAGILITY", fragility)
+    monkeypatch.setattr(seeding, "SIZES", {hostile(name): size for name, size in seeding.SIZES.items()})
+    monkeypatch.setattr(seeding, "CLASSES", tuple(hostile(name) for name in seeding.CLASSES))
+    seeded = seeding.seed_session(served, name=hostile("session"))
+    seeding.seed_sensitivity(served)
+    seeding.seed_measurements(served, seeded)
+    for variant in (seeded.dense, *seeded.variants):
+        assert variant is not None
+        served.store.rename_variant(variant.id, hostile(variant.name))
+    for state in (JobState.DONE, JobState.FAILED, JobState.QUEUED):
+        error = hostile("error") if state is JobState.FAILED else None
+        seeding.seed_job(served, seeded.session, "prune", state, title=hostile(state.value), error=error)
+    return seeded.session.id
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+
+
+def drawn_texts(value: Any, *, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a figure that is drawn, with the name of what holds it."""
+    if isinstance(value, dict):
+        shows_data = "customdata" in str(value.get("hovertemplate", "")) + str(value.get("texttemplate", ""))
+        for name, item in value.items():
+            if name in DRAWN or (name == "customdata" and shows_data):
+                for text in strings(item):
+                    yield name, text
+            else:
+                yield from drawn_texts(item, key=name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from drawn_texts(item, key=key)
+
+
+def faults(page: AppTest) -> list[str]:
+    """What arrived as markup, by its element."""
+    found = []
+    for node in page._tree:
+        proto = getattr(node, "proto", None)
+        kind = type(proto).__name__
+        if kind == "PlotlyChart":
+            spec = json.loads(proto.spec)
+            found += [f"plotly {name}: {text[:90]}" for name, text in drawn_texts(spec) if MARKUP in text]
+            continue
+        for name in ("body", "label", "help", "placeholder", "text", "title", "value"):
+            text = getattr(proto, name, None)
+            if not isinstance(text, str):
+                continue
+            if name == "body" and kind in ("Html", "Markdown") and getattr(proto, "allow_html", kind == "Html"):
+                if MARKUP in text:
+                    found.append(f"{kind}.{name}: …{text[max(0, text.index(MARKUP) - 60) :][:140]}")
+            elif kind not in ("Code", "TextInput", "TextArea") and LINK in text:
+                found.append(f"{kind}.{name}: …{text[max(0, text.index(LINK) - 60) :][:140]}")
+    return found
+
+
+PAGES = sorted(catalogue())
+
+
+@pytest.mark.parametrize("url", PAGES)
+def test_names_are_text_on_every_page(url: str, open_page: OpenPage, hostile_session: str) -> None:
+    page = open_page(url, session=hostile_session)
+    assert faults(page) == []
+
+
+@pytest.mark.parametrize("url", PAGES)
+def test_without_a_session_too(url: str, open_page: OpenPage, hostile_session: str) -> None:
+    assert faults(open_page(url)) == []
