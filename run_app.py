@@ -9,7 +9,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from core.access import AccessPolicy
 
 ROOT = Path(__file__).resolve().parent
 DEFAULT_PORT = 8501
@@ -41,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--host",
         default="127.0.0.1",
         help="address to listen on (default: %(default)s, this machine only). With 0.0.0.0 everyone who reaches this "
-        "machine can use its processors and see all sessions: there are no accounts",
+        "machine can use its processors and see all sessions, unless people log in (see below)",
     )
     parser.add_argument(
         "--port", type=int, help=f"port to listen on (default: {DEFAULT_PORT}, or the next one that is free)"
@@ -79,10 +82,45 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--demo", action="store_true", help="fill the workspace with a finished example, made by real jobs, once"
     )
+    _add_people(parser)
     browser = parser.add_mutually_exclusive_group()
     browser.add_argument("--open", dest="browser", action="store_true", default=None, help="open a browser tab")
     browser.add_argument("--no-browser", dest="browser", action="store_false", help="do not (default without a screen)")
     return parser
+
+
+def _add_people(parser: argparse.ArgumentParser) -> None:
+    people = parser.add_argument_group(
+        "several people (default: whoever opens the page is the one person that works here)"
+    )
+    login = people.add_mutually_exclusive_group()
+    login.add_argument(
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="people log in with the passphrase in the first line of this file, and sessions have owners; without the "
+        "option, so does the variable ESPALIER_PASSPHRASE",
+    )
+    login.add_argument(
+        "--oidc",
+        type=Path,
+        metavar="SECRETS.toml",
+        help="people log in with an account of the OpenID provider in the section [auth] of this file (see Streamlit's "
+        "st.login; needs espalier[login])",
+    )
+    people.add_argument(
+        "--others",
+        choices=("view", "refuse"),
+        default="view",
+        help="what people may do with each other's sessions: look at those whose address they know, or nothing "
+        "(default: %(default)s)",
+    )
+    people.add_argument(
+        "--max-jobs-per-person", type=int, default=20, metavar="N", help="that wait or run (default: %(default)s)"
+    )
+    people.add_argument(
+        "--max-uploads-per-person", type=int, default=2000, metavar="MB", help="within 24 hours (default: %(default)s)"
+    )
 
 
 def _use_this_checkout() -> None:
@@ -99,13 +137,17 @@ def _use_this_checkout() -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from core.access import read_passphrase
     from core.environment import configure
     from dashboard import backend
 
+    # Read before anything else starts: the passphrase leaves the environment.
+    passphrase = None if options.oidc else read_passphrase(options.passphrase_file)
+    policy = _policy(options, by_passphrase=passphrase is not None)
     configure(
         workspace=options.workspace,
         data_roots=options.data_root,
-        confined=_is_for_others(options),
+        confined=policy.several_people or _is_for_others(options),
         device=options.device,
         models=tuple(options.models),
     )
@@ -113,7 +155,7 @@ def _serve(options: argparse.Namespace) -> int:
     # From here on SIGTERM unwinds; Streamlit installs its own handlers as soon as it serves.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        runner = backend.start()
+        runner = backend.start(policy=policy, passphrase=passphrase)
         if runner.workspace.notice:
             print(runner.workspace.notice, file=sys.stderr)
         if options.demo:
@@ -128,6 +170,22 @@ def _serve(options: argparse.Namespace) -> int:
     finally:
         backend.close()
     return 0
+
+
+def _policy(options: argparse.Namespace, *, by_passphrase: bool) -> "AccessPolicy":
+    """How people log in, and what holds for them.
+
+    Raises:
+        AccessError: for a wrong limit, or when accounts cannot be used.
+    """
+    from core.access import AccessPolicy, check_oidc
+    from core.errors import AccessError
+
+    if options.oidc is not None:
+        options.oidc = check_oidc(options.oidc)
+    login = "oidc" if options.oidc is not None else "passphrase" if by_passphrase else "none"
+    limits = {"jobs": options.max_jobs_per_person, "uploads_mb": options.max_uploads_per_person}
+    return AccessPolicy.parse({"login": login, "others": options.others, "limits": limits}, error=AccessError)
 
 
 def _is_for_others(options: argparse.Namespace) -> bool:
@@ -159,6 +217,7 @@ def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:
         "server.enableCORS": True,
         # Against DNS rebinding: a foreign page must not reach a local server under its own name.
         **({"server.allowedHosts": list(LOCAL_HOSTS)} if local else {}),
+        **({"secrets.files": [str(options.oidc)]} if options.oidc else {}),
         "browser.serverAddress": _shown(options.host),
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",

@@ -6,9 +6,9 @@ import traceback
 import streamlit as st
 
 from core.errors import EspalierError
-from dashboard import theme
+from dashboard import backend, theme, visitor
 from dashboard.catalogue import catalogue, streamlit_page
-from dashboard.components import masthead
+from dashboard.components import login, masthead
 from dashboard.components.format import escape
 
 __all__ = ["main"]
@@ -23,6 +23,10 @@ def main() -> None:
     page = st.navigation([streamlit_page(entry) for entry in entries], position="hidden")
     theme.inject()
     try:
+        door = backend.door()
+        if door is not None and visitor.person(door) is None and not _is_public(page.url_path):
+            login.draw(door)
+            return
         masthead.draw()
         page.run()
     except EspalierError as error:
@@ -36,3 +40,9 @@ def main() -> None:
         )
         with st.expander("What happened"):
             st.code(traceback.format_exc(), language=None)
+
+
+def _is_public(url: str) -> bool:
+    """Whether a page is for people who have only a link. Streamlit calls the first page by an empty path."""
+    entry = catalogue().get(url)
+    return entry is not None and entry.public

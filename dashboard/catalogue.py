@@ -13,13 +13,15 @@ __all__ = ["PageEntry", "catalogue", "streamlit_page"]
 
 @dataclass(frozen=True)
 class PageEntry:
-    """One page. ``url`` is its path below the server's root and its name in ``state.go``."""
+    """One page. ``url`` is its path below the server's root and its name in ``state.go``. ``public``: where people log
+    in, also those may see it who did not (module attribute ``PUBLIC``)."""
 
     title: str
     url: str
     order: int
     summary: str
     render: Callable[[], None]
+    public: bool = False
 
 
 @functools.cache
@@ -33,7 +35,9 @@ def catalogue() -> dict[str, PageEntry]:
             continue
         module = importlib.import_module(f"{pages.__name__}.{item.name}")
         summary = (module.__doc__ or "").strip().splitlines()[0] if module.__doc__ else ""
-        found.append(PageEntry(module.TITLE, module.URL, module.ORDER, summary, module.render))
+        found.append(
+            PageEntry(module.TITLE, module.URL, module.ORDER, summary, module.render, getattr(module, "PUBLIC", False))
+        )
     found.sort(key=lambda entry: (entry.order, entry.url))
     return {entry.url: entry for entry in found}
 

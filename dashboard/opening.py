@@ -36,6 +36,7 @@ def keep_upload(name: str, data: bytes) -> Path:
         )
     if not data:
         raise CheckpointError("The file is empty; upload it again.")
+    backend.count_upload(len(data))
     artifacts = backend.workspace().artifacts
     return artifacts.path(artifacts.put_bytes(data, suffix))
 

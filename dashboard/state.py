@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import streamlit as st
 
+from core.access import PersonalStore
 from core.errors import StoreError
 from core.store.records import Model, Session, Variant
 
@@ -20,6 +21,7 @@ __all__ = [
     "dense_variant",
     "go",
     "link",
+    "may_edit",
     "open_session",
     "requested_id",
     "session_query",
@@ -43,6 +45,12 @@ def current_session() -> Session | None:
         return backend.store().get_session(session_id)
     except StoreError:
         return None
+
+
+def may_edit(session_id: str | None) -> bool:
+    """Whether the person at this browser may change this session. Pages ask it to draw; core decides again."""
+    store = backend.store()
+    return not isinstance(store, PersonalStore) or store.owns(session_id)
 
 
 def current_model(session: Session | None) -> Model | None:

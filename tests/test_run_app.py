@@ -144,6 +144,9 @@ def test_sigterm_ends_it_within_seconds_with_its_worker(server: Server) -> None:
         (["--device", "abacus"], "abacus"),
         (["--workspace", "/proc/nowhere"], "/proc/nowhere"),
         (["--host", "no-such-host.invalid", "--port", "1234"], "no-such-host.invalid"),
+        (["--passphrase-file", "/no/such/passphrase"], "/no/such/passphrase"),
+        (["--oidc", "/no/such/secrets.toml"], "espalier[login]"),
+        (["--max-jobs-per-person", "0"], "jobs"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], word: str, tmp_path: Path) -> None:
@@ -158,5 +161,16 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], word: str, tmp_p
 def test_help_explains_every_option() -> None:
     run = subprocess.run([sys.executable, str(ROOT / "run_app.py"), "--help"], capture_output=True, text=True)
     assert run.returncode == 0
-    for option in ("--host", "--port", "--workspace", "--models", "--data-root", "--device", "--demo", "--no-browser"):
+    for option in (
+        "--host",
+        "--port",
+        "--workspace",
+        "--models",
+        "--data-root",
+        "--device",
+        "--demo",
+        "--no-browser",
+        "--passphrase-file",
+        "--oidc",
+    ):
         assert option in run.stdout

@@ -3,6 +3,7 @@
 from .attempts import Attempts
 from .directory import Directory
 from .door import Door
+from .oidc import check_oidc
 from .passphrase import Passphrase, read_passphrase
 from .people import GUEST, Person
 from .personal import PersonalStore, as_person
@@ -21,5 +22,6 @@ __all__ = [
     "PersonalStore",
     "Uploads",
     "as_person",
+    "check_oidc",
     "read_passphrase",
 ]

@@ -5,12 +5,13 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import AccessError
 from core.store.records import Job, JobState, Session
 from dashboard import backend
 
 from .format import duration, escape
 
-__all__ = ["POLL_S", "job_banner", "job_line", "latest_job", "live_jobs", "submit"]
+__all__ = ["POLL_S", "cancel", "job_banner", "job_line", "latest_job", "live_jobs", "submit"]
 
 POLL_S = 1.0
 _ENDED = {
@@ -35,6 +36,16 @@ def submit(kind: str, payload: dict[str, Any], *, session: Session, title: str |
         if job.kind == kind and job.payload == payload:
             return job
     return backend.runner().submit(kind, payload, session_id=session.id, title=title)
+
+
+def cancel(job: Job) -> None:
+    """Stop a job, if it is this person's, and say so."""
+    try:
+        backend.runner().cancel(job.id)
+    except AccessError as error:
+        st.toast(escape(error, markdown=True), icon=":material/block:")
+    else:
+        st.toast("Stopping at the next safe point.")
 
 
 def job_line(job: Job) -> str:
@@ -74,8 +85,7 @@ def _draw_live(job: Job, where: str) -> None:
         fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
         line.progress(fraction, text=f"**{escape(job.title, markdown=True)}** · {escape(job_line(job), markdown=True)}")
         if stop.button("Cancel", key=f"{where}-cancel", width="stretch"):
-            backend.runner().cancel(job.id)
-            st.toast("Stopping at the next safe point.")
+            cancel(job)
 
 
 def _draw_ended(job: Job) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from core.store.records import Job, JobState, Session
-from dashboard import backend, state
+from dashboard import backend, state, visitor
 from dashboard.catalogue import catalogue
 
 from .badges import chips_html
@@ -13,6 +13,11 @@ from .format import escape, score, short
 from .jobs import POLL_S, job_line, live_jobs
 
 __all__ = ["draw"]
+
+_OTHERS = {
+    "view": "can look at a session if you give them its address, and cannot change it.",
+    "refuse": "cannot see them.",
+}
 
 _ASIDE = 90
 """Pages from this place on are no step of the work: they stand apart."""
@@ -29,9 +34,35 @@ def draw() -> None:
             for entry in catalogue().values():
                 if entry.order >= _ASIDE:
                     state.link(entry.url)
+            _person()
     session = state.current_session()
     if session is not None:
         _strip(session)
+        if not state.may_edit(session.id):
+            _viewing(session)
+
+
+def _person() -> None:
+    """Who is logged in, and the way out."""
+    door = backend.door()
+    someone = visitor.person(door) if door is not None else None
+    if door is None or someone is None:
+        return
+    with st.popover(short(someone.name, 24), icon=":material/person:"):
+        st.caption(f"What you make belongs to you. Others {_OTHERS[door.policy.others]}")
+        if st.button("Log out", icon=":material/logout:", width="stretch", key="log-out"):
+            visitor.leave(door)
+            st.rerun()
+
+
+def _viewing(session: Session) -> None:
+    """Says whose session this is that one may only look at."""
+    door = backend.door()
+    whose = f"{door.directory.name(session.owner)}’s" if door is not None and session.owner else "nobody’s"
+    st.info(
+        f"You are looking at **{escape(whose, markdown=True)}** session. You cannot change it.",
+        icon=":material/visibility:",
+    )
 
 
 def _strip(session: Session) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import EspalierError, StoreError
+from core.errors import AccessError, EspalierError, StoreError
 from core.pruning.plan import Plan
 from core.store.records import Session
 from dashboard import backend
+from dashboard.components.format import escape
 
 __all__ = ["DraftEditor", "EditHistory", "draft_of", "normalised", "with_bulk", "with_override"]
 
@@ -148,6 +149,11 @@ class DraftEditor:
             return False
         try:
             session = backend.store().save_draft(self.session.id, plan.to_json(), revision=self._state["seen"])
+        except AccessError as error:
+            # Somebody else's session: the widgets go back to what it says.
+            st.toast(escape(error, markdown=True), icon=":material/visibility:")
+            self._state["generation"] = self.generation + 1
+            return False
         except StoreError:
             # Another tab was quicker between our read and our write: read again, which shows the conflict.
             self.session = backend.store().get_session(self.session.id)

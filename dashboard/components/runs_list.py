@@ -5,11 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import StoreError
+from core.errors import AccessError, StoreError
 from core.jobs.resuming import checkpoint_epoch
 from core.store.records import Job, JobState
 from dashboard import backend, state
 from dashboard.components.format import count, escape, percent, short
+from dashboard.components.jobs import cancel
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.runs_data import (
     KIND_WORDS,
@@ -35,11 +36,10 @@ def draw_live(job: Job) -> None:
             fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
             st.progress(fraction, text=f"{100 * fraction:.0f} %" if job.total > 0 else "starting")
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            ahead = backend.store().queue_position(job.id) if job.state is JobState.QUEUED else 0
+            ahead = backend.runner().queue_position(job) if job.state is JobState.QUEUED else 0
             st.caption(escape(summary_line(job, ahead=ahead), markdown=True))
             if st.button("Cancel", icon=":material/stop:", key=f"run-cancel-{job.id}"):
-                backend.runner().cancel(job.id)
-                st.toast("Stopping at the next safe point.")
+                cancel(job)
         if trains(job):
             draw_training(job)
         else:
@@ -109,7 +109,7 @@ def _again(job: Job) -> None:
             backend.runner().resume(job.id)
         else:
             backend.runner().submit(job.kind, job.payload, session_id=job.session_id, title=job.title)
-    except StoreError as error:
+    except (AccessError, StoreError) as error:
         st.error(escape(error, markdown=True))
         return
     st.rerun(scope="app")

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.access import GUEST, AccessPolicy, Attempts, Directory, Door, Passphrase, Person, Uploads, read_passphrase
+from core.access import (
+    AccessPolicy,
+    Attempts,
+    Directory,
+    Door,
+    Passphrase,
+    Person,
+    Uploads,
+    check_oidc,
+    read_passphrase,
+)
 from core.access.people import person_of_account, person_of_name
 from core.errors import AccessError, EspalierError, PlanError, StoreError
 from core.store import Workspace
@@ -179,9 +189,9 @@ class TestDoor:
 
     def test_a_guest_sees_nothing_and_writes_nothing(self, workspace: Workspace) -> None:
         door = Door(workspace.folder, AccessPolicy(login="oidc", others="view"))
-        sessions = [workspace.store.create_session(owner=owner) for owner in ("", "a" * 32, GUEST.id)]
+        sessions = [workspace.store.create_session(owner=owner) for owner in ("", "a" * 32)]
         store = door.view(workspace, None).store
-        for session in sessions[:2]:
+        for session in sessions:
             with pytest.raises(StoreError, match="There is no session"):
                 store.get_session(session.id)
             with pytest.raises(EspalierError):
@@ -195,3 +205,49 @@ class TestDoor:
                 write()
         assert store.find_share("0" * 64) is None
         assert store.list_sessions(owner="") == []
+
+
+OIDC = {
+    "redirect_uri": "http://localhost:8501/oauth2callback",
+    "cookie_secret": "0" * 64,
+    "client_id": "espalier",
+    "client_secret": "x",
+    "server_metadata_url": "https://id.example/.well-known/openid-configuration",
+}
+
+
+class TestAccounts:
+    @pytest.fixture(autouse=True)
+    def _with_authlib(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+
+    def write(self, folder: Path, **changes: str) -> Path:
+        file = folder / "secrets.toml"
+        values = {**OIDC, **changes}
+        file.write_text("[auth]\n" + "".join(f'{key} = "{value}"\n' for key, value in values.items()))
+        return file
+
+    def test_a_complete_file_is_taken(self, tmp_path: Path) -> None:
+        assert check_oidc(self.write(tmp_path)).is_absolute()
+
+    @pytest.mark.parametrize(
+        ("changes", "word"), [({"client_id": ""}, "missing: client_id"), ({"cookie_secret": "short"}, "32 random")]
+    )
+    def test_an_incomplete_one_says_what_is_missing(self, tmp_path: Path, changes: dict[str, str], word: str) -> None:
+        with pytest.raises(AccessError, match=word):
+            check_oidc(self.write(tmp_path, **changes))
+
+    @pytest.mark.parametrize(
+        ("text", "word"), [("", "missing"), ("auth = 3", "missing"), ("[auth", "not TOML"), (None, "cannot be read")]
+    )
+    def test_what_is_no_secrets_file(self, tmp_path: Path, text: str | None, word: str) -> None:
+        file = tmp_path / "secrets.toml"
+        if text is not None:
+            file.write_text(text)
+        with pytest.raises(AccessError, match=word):
+            check_oidc(file)
+
+    def test_without_authlib_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(AccessError, match=r"pip install espalier\[login\]"):
+            check_oidc(self.write(tmp_path))
