@@ -251,6 +251,7 @@ class GradualRemoval(Hook):
             milliseconds=self.times,
             least=least,
             saving=saving,
+            fill=self.interval == 0,  # the only removal meets the budget; of many, each takes strictly the cheapest
         )
         removal = {name: units for name, units in removal.items() if units}
         if not removal:
