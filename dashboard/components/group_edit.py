@@ -1,24 +1,23 @@
-"""Edits of a plan that speak of groups: fix, protect and free one or many, cell by cell or by a filter."""
+"""Edits of a plan that speak of groups: fix, protect and free one or many; and their table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 import pandas as pd
+import streamlit as st
 
 from core.comb.sheet import GroupSheet, SheetGroup
-from core.errors import PlanError
 from core.pruning.plan import Plan
-from dashboard.components.group_facts import KINDS, choices_of, groups_named, named
+from dashboard.components.group_facts import KINDS, groups_named, named
 from dashboard.components.group_preview import GroupRow
-from dashboard.components.patterns import compiled
+from dashboard.components.plan_choices import Action, Item, choice_columns
 from dashboard.components.plan_draft import normalised
+from dashboard.components.plan_table import ChoiceTable
 
-__all__ = ["FIXED", "PROTECTED", "Action", "edited_groups", "group_frame", "match_groups", "stage_of", "with_groups"]
+__all__ = ["BY_PANEL", "BY_TABLE", "group_frame", "group_items", "group_table", "stage_of", "with_groups"]
 
-FIXED = "fixed at %"
-PROTECTED = "protected"
-
-Action = Literal["fix", "protect", "free"]
+BY_TABLE, BY_PANEL = "plan-groups-by-table", "plan-groups-by-panel"
+"""Counts of edits, in session_state: the table's widget must forget its own when the panel edits, and the reverse."""
 
 
 def with_groups(
@@ -54,37 +53,11 @@ def group_frame(rows: Sequence[GroupRow]) -> pd.DataFrame:
             "width": [row.group.width for row in rows],
             "stay": pd.array([None if row.removed is None else row.kept for row in rows], dtype="Int64"),
             "removed %": [float("nan") if row.removed is None else 100.0 * row.sparsity for row in rows],
-            FIXED: pd.array([None if row.fixed is None else round(100.0 * row.fixed, 2) for row in rows], "Float64"),
-            PROTECTED: [row.protected for row in rows],
+            **choice_columns([row.fixed for row in rows], [row.protected for row in rows]),
             "parameters %": [100.0 * row.parameters_share for row in rows],
             "macs %": [100.0 * row.macs_share for row in rows],
         }
     )
-
-
-def edited_groups(plan: Plan, sheet: GroupSheet, frame: pd.DataFrame) -> Plan:
-    """The plan with what the table now says; only groups whose cells changed are written.
-
-    Raises:
-        PlanError: when a cell is not a percentage from 0 to below 100; it names the group.
-    """
-    fixed, held = choices_of(sheet, plan)
-    by_name = {group.name: group for group in sheet.groups}
-    for name, entered, whole in zip(frame["group"], frame[FIXED], frame[PROTECTED], strict=True):
-        before = fixed.get(name)
-        shown = None if before is None else round(100.0 * before, 2)
-        now = None if pd.isna(entered) else float(entered)
-        if now is not None and not 0.0 <= now < 100.0:
-            raise PlanError(
-                f"The sparsity of {name} must be at least 0 % and below 100 %; {now:g} % came. Clear the cell to let "
-                "the allocation decide."
-            )
-        group = by_name[name]
-        if bool(whole) != (name in held):
-            plan = with_groups(plan, sheet, [group], "protect" if whole else "free")
-        elif now != shown and not whole:
-            plan = with_groups(plan, sheet, [group], "free" if now is None else "fix", (now or 0.0) / 100.0)
-    return plan
 
 
 def stage_of(group: SheetGroup, stages: Mapping[str, str]) -> str:
@@ -93,28 +66,44 @@ def stage_of(group: SheetGroup, stages: Mapping[str, str]) -> str:
     return stages.get(first) or first.partition(".")[0]
 
 
-def match_groups(
-    groups: Sequence[SheetGroup],
-    *,
-    kinds: Sequence[str] = (),
-    stages: Sequence[str] = (),
-    pattern: str = "",
-    glob: bool = False,
-    stage_names: Mapping[str, str] | None = None,
-) -> list[SheetGroup]:
-    """The groups that fit every filter that is not empty.
+def group_items(groups: Sequence[SheetGroup], stages: Mapping[str, str]) -> list[Item]:
+    """The groups as filters see them: names are those of the group and of the layers that make its units."""
+    return [Item(group.name, group.kind, stage_of(group, stages), (group.name, *group.creators)) for group in groups]
 
-    ``pattern`` is looked for in the group's name and in those of the layers that make its units: a regular expression
-    anywhere in a name, or a ``glob`` (``layer3.*``) over all of it.
 
-    Raises:
-        PlanError: when the pattern is not a regular expression, or one that could take for ever.
-    """
-    wanted = compiled(pattern, glob=glob)
-    return [
-        group
-        for group in groups
-        if (not kinds or group.kind in kinds)
-        and (not stages or stage_of(group, stage_names or {}) in stages)
-        and (wanted is None or any(wanted.search(name) for name in (group.name, *group.creators)))
-    ]
+def group_table(sheet: GroupSheet, rows: Sequence[GroupRow], stages: Mapping[str, str]) -> ChoiceTable:
+    """The table of all groups. ``stages``: layer → stage, as the model's reader says."""
+    frame = group_frame(rows)
+    if not bool((frame["width"] > 1).any()):
+        frame = frame.drop(columns=["width"])
+
+    def write(plan: Plan, names: Sequence[str], action: Action, sparsity: float, _pattern: str) -> Plan:
+        return with_groups(plan, sheet, [sheet.group(name) for name in names], action, sparsity)
+
+    def about(names: Sequence[str]) -> str:
+        return f", {len({layer for name in names for layer in sheet.group(name).creators})} layers"
+
+    return ChoiceTable(
+        noun="group",
+        items=group_items(sheet.groups, stages),
+        frame=frame,
+        columns=_columns(),
+        write=write,
+        kinds=KINDS,
+        about=about,
+    )
+
+
+def _columns() -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    return {
+        "group": text("Group", width="medium", help="Named after the first layer that makes its units"),
+        "kind": text("Kind", width="small"),
+        "layers": number("Layers", width=65, help="Layers that shrink together, norms included"),
+        "units": number("Units", width=60),
+        "width": number("Width", width=60, help="Channels that one unit stands for"),
+        "stay": number("Stay", width=60, help="Units that stay, after “round to” and “keep at least”"),
+        "removed %": st.column_config.ProgressColumn("Removed, %", min_value=0, max_value=100, format="%.1f"),
+        "parameters %": number("Saves parameters, %", format="%.1f", help="Share of the model, this group alone"),
+        "macs %": number("Saves MACs, %", format="%.1f", help="Share of the model, this group alone"),
+    }

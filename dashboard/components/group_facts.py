@@ -91,8 +91,8 @@ def groups_named(sheet: GroupSheet, name: str) -> tuple[SheetGroup, ...]:
 
 
 def unknown_names(plan: Plan, known: set[str]) -> list[str]:
-    """Names in the plan's overrides and protections that are not known, in order, each once."""
-    return [name for name in dict.fromkeys((*plan.overrides, *plan.protected)) if name not in known]
+    """Names in the plan's overrides, patterns and protections that are not known, in order, each once."""
+    return [name for name in dict.fromkeys((*plan.overrides, *plan.patterns, *plan.protected)) if name not in known]
 
 
 def choices_of(sheet: GroupSheet, plan: Plan) -> tuple[dict[str, float], set[str]]:

@@ -7,11 +7,11 @@ from core.methods import METHODS
 from core.pruning.plan import Plan
 from dashboard import backend
 from dashboard.components.format import escape, macs, percent, short
-from dashboard.components.group_edit import Action, with_groups
+from dashboard.components.group_edit import BY_PANEL, BY_TABLE, with_groups
 from dashboard.components.group_facts import KINDS, consequences, left_out, size_words
 from dashboard.components.group_preview import EXACT, GroupPreview, GroupRow
-from dashboard.components.group_table import BY_PANEL, BY_TABLE
 from dashboard.components.group_why import choose, draw_chain, draw_reasons, group_of_choice, story
+from dashboard.components.plan_choices import Action
 from dashboard.components.plan_draft import DraftEditor
 
 __all__ = ["CHOICE", "draw_consequences", "draw_panel"]

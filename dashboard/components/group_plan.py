@@ -1,20 +1,26 @@
 """The body of the Plan page for methods that remove units of coupled groups."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import streamlit as st
 
 from core.comb.sheet import GroupSheet
+from core.methods import METHODS
 from core.store.records import Model, Session
 from dashboard.components.charts import draw
 from dashboard.components.empty import empty
 from dashboard.components.format import short
 from dashboard.components.group_charts import BARS, group_bars
-from dashboard.components.group_facts import named
+from dashboard.components.group_edit import BY_PANEL, BY_TABLE, group_table
+from dashboard.components.group_facts import choices_of, named
 from dashboard.components.group_panel import CHOICE, draw_consequences, draw_panel
 from dashboard.components.group_preview import GroupPreview
-from dashboard.components.group_table import draw_group_bulk, draw_group_table
 from dashboard.components.group_why import draw_frozen, pick_from_chart
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.plan_draft import DraftEditor
+from dashboard.components.plan_layers import layer_table
+from dashboard.components.plan_table import draw_bulk, draw_patterns, draw_protected, draw_table
 
 __all__ = ["draw_bars", "draw_groups", "find_groups", "nothing_to_remove"]
 
@@ -52,15 +58,24 @@ def draw_bars(sheet: GroupSheet, shown: GroupPreview) -> None:
         )
 
 
-def draw_groups(editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview, stages: dict[str, str]) -> None:
+def draw_groups(
+    editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview, layers: Sequence[Mapping[str, Any]]
+) -> None:
     """Consequences, the group up close, the table of all groups, and what cannot shrink."""
     draw_consequences(sheet, editor.plan)
     st.subheader("A group up close", anchor=False)
     draw_panel(editor, sheet, shown)
     st.subheader("Groups", anchor=False)
-    with st.container(horizontal=True):
-        draw_group_bulk(editor, sheet, stages)
-    draw_group_table(editor, sheet, shown)
+    table = group_table(sheet, shown.rows, {str(row["name"]): str(row.get("stage") or "") for row in layers})
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        draw_bulk(editor, table)
+        if not METHODS[editor.plan.method].trains:
+            draw_patterns(editor, layer_table(layers, editor.plan, {}))
+        held = choices_of(sheet, editor.plan)[1]
+        draw_protected(editor, table, [name for name in table.names if name in held])
+    if draw_table(editor, table, key=f"plan-groups-{editor.generation}-{st.session_state.get(BY_PANEL, 0)}"):
+        st.session_state[BY_TABLE] = st.session_state.get(BY_TABLE, 0) + 1
+        st.rerun()
     draw_frozen(sheet, key="plan-frozen")
 
 

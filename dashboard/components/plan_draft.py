@@ -5,7 +5,7 @@ tab has seen, the stack of earlier drafts, and a generation number that forces w
 changes without them (undo, import, a pin from the heat-map, a reload).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,29 +59,31 @@ def normalised(plan: Plan) -> Plan:
     """The same plan with layers in a stable order: equal plans compare equal whatever order they were edited in."""
     return plan.changed(
         overrides={name: round(value, 4) for name, value in sorted(plan.overrides.items())},
+        patterns=dict(sorted(plan.patterns.items())),
         protected=tuple(sorted(set(plan.protected))),
     )
 
 
 def with_override(plan: Plan, layer: str, sparsity: float | None) -> Plan:
-    """Fix one layer's sparsity (which ends its protection), or free the layer with None."""
-    overrides = {name: value for name, value in plan.overrides.items() if name != layer}
+    """Fix one layer's sparsity (which ends its protection or pattern), or free the layer with None."""
     if sparsity is None:
-        return normalised(plan.changed(overrides=overrides))
-    protected = tuple(name for name in plan.protected if name != layer)
-    return normalised(plan.changed(overrides={**overrides, layer: sparsity}, protected=protected))
+        return normalised(plan.changed(overrides={n: s for n, s in plan.overrides.items() if n != layer}))
+    return with_bulk(plan, [layer], "fix", sparsity)
 
 
-def with_bulk(plan: Plan, layers: list[str], action: str, sparsity: float = 0.0) -> Plan:
-    """``action`` on many layers at once: ``protect``, ``fix`` (at ``sparsity``) or ``free``."""
+def with_bulk(plan: Plan, layers: Sequence[str], action: str, sparsity: float = 0.0, pattern: str = "") -> Plan:
+    """``action`` on layers, ending what was before: ``protect``, ``fix`` (at ``sparsity``), ``pattern`` or ``free``."""
     chosen = set(layers)
     overrides = {name: value for name, value in plan.overrides.items() if name not in chosen}
+    patterns = {name: value for name, value in plan.patterns.items() if name not in chosen}
     protected = tuple(name for name in plan.protected if name not in chosen)
     if action == "protect":
         protected = (*protected, *layers)
     elif action == "fix":
         overrides |= dict.fromkeys(layers, sparsity)
-    return normalised(plan.changed(overrides=overrides, protected=protected))
+    elif action == "pattern":
+        patterns |= dict.fromkeys(layers, pattern)
+    return normalised(plan.changed(overrides=overrides, patterns=patterns, protected=protected))
 
 
 class DraftEditor:

@@ -26,10 +26,10 @@ from dashboard.components.plan_controls import draw_controls, draw_schedule, rem
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_estimate import Preview, draw_estimate, preview_of, usable_sensitivity
 from dashboard.components.plan_files import draw_files
-from dashboard.components.plan_layers import prunable_layers
+from dashboard.components.plan_layers import layer_table, prunable_layers
 from dashboard.components.plan_race import draw_race
 from dashboard.components.plan_run import draw_run
-from dashboard.components.plan_table import draw_bulk, draw_table
+from dashboard.components.plan_table import draw_bulk, draw_protected, draw_table
 
 TITLE = "Plan"
 ICON = ""
@@ -97,9 +97,12 @@ def _layers(
         find_groups(session, model)
         return None
     st.subheader("Layers")
-    with st.container(horizontal=True):
-        draw_bulk(editor, layers)
-    draw_table(editor, layers, shown.planned)
+    table = layer_table(layers, editor.plan, shown.planned)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        draw_bulk(editor, table)
+        draw_protected(editor, table, [name for name in table.names if name in editor.plan.protected])
+    if draw_table(editor, table, key=f"plan-layers-{editor.generation}"):
+        st.rerun()  # the pictures above show the edit, too
     return shown.problem
 
 
@@ -124,9 +127,7 @@ def _groups(
         draw_group_estimate(shown, editor.plan, dense_sizes=dense.sizes if dense else {})
         draw_check(session, editor.plan, data, metric=metric, reason=problem or shown.problem)
         draw_bars(sheet, shown)
-    draw_groups(
-        editor, sheet, shown, {str(row["name"]): str(row.get("stage") or "") for row in model.description["layers"]}
-    )
+    draw_groups(editor, sheet, shown, prunable_layers(model))
     return shown.problem
 
 
@@ -182,6 +183,7 @@ def _unknown_names(editor: DraftEditor, known: set[str]) -> None:
         def dropped(plan: Plan) -> Plan:
             return plan.changed(
                 overrides={name: value for name, value in plan.overrides.items() if name in known},
+                patterns={name: value for name, value in plan.patterns.items() if name in known},
                 protected=tuple(name for name in plan.protected if name in known),
             )
 

@@ -11,10 +11,11 @@ from core.pruning.plan import Plan
 from core.store import Workspace
 from core.store.records import JobState
 from dashboard.components.plan_charts import layer_bars
+from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, edited_plan, match_items
 from dashboard.components.plan_draft import EditHistory, normalised, with_bulk, with_override
 from dashboard.components.plan_estimate import estimated_bytes
 from dashboard.components.plan_files import parse_plan_file
-from dashboard.components.plan_layers import FIXED, PROTECTED, edited_plan, layer_frame, match_layers
+from dashboard.components.plan_layers import layer_frame, layer_items
 from dashboard.components.plan_run import default_name
 from tests.dashboard.conftest import OpenPage, text_of
 from tests.dashboard.seeding import LAYERS, seed_job, seed_sensitivity, seed_session, weights_of_network
@@ -50,38 +51,56 @@ class TestDraft:
         assert again.overrides == {}
         assert again.protected == ("a", "b")
         assert with_bulk(again, ["a", "b"], "free") == Plan()
+        patterned = with_bulk(plan, ["a"], "pattern", pattern="2:4")
+        assert (patterned.patterns, patterned.protected) == ({"a": "2:4"}, ("b",))
+        assert with_override(patterned, "a", 0.3).patterns == {}
 
 
 class TestTable:
     def test_what_nobody_touched_is_unchanged(self):
         plan = Plan(overrides={"head": 0.123456}, protected=("stem.conv",))
-        assert edited_plan(plan, layer_frame(LAYERS, plan, {})) == plan
+        frame = layer_frame(LAYERS, plan, {})
+        assert edited_plan(plan, frame, frame.copy(), with_bulk) == plan
 
     def test_cells_become_overrides_and_protection(self):
-        frame = layer_frame(LAYERS, Plan(), dict.fromkeys(NAMES, 0.5))
+        before = layer_frame(LAYERS, Plan(), dict.fromkeys(NAMES, 0.5))
+        frame = before.copy()
         frame.loc[frame["layer"] == "head", FIXED] = 37.5
         frame.loc[frame["layer"] == "stem.conv", PROTECTED] = True
-        plan = edited_plan(Plan(), frame)
+        frame.loc[frame["layer"] == "stage2.0.conv1", PATTERN] = "2:4"
+        plan = edited_plan(Plan(), before, frame, with_bulk)
         assert plan.overrides == {"head": 0.375}
         assert plan.protected == ("stem.conv",)
+        assert plan.patterns == {"stage2.0.conv1": "2:4"}
+        back = layer_frame(LAYERS, plan, {})
+        cleared = back.copy()
+        cleared.loc[:, FIXED] = pd.NA
+        cleared.loc[:, PROTECTED] = False
+        cleared.loc[:, PATTERN] = None
+        assert edited_plan(plan, back, cleared, with_bulk) == Plan()
 
     @pytest.mark.parametrize("value", [100.0, -1.0, 250.0])
     def test_a_percentage_out_of_range_names_its_layer(self, value: float):
-        frame = layer_frame(LAYERS, Plan(), {})
+        before = layer_frame(LAYERS, Plan(), {})
+        frame = before.copy()
         frame.loc[frame["layer"] == "head", FIXED] = value
         with pytest.raises(PlanError, match="head"):
-            edited_plan(Plan(), frame)
+            edited_plan(Plan(), before, frame, with_bulk)
 
     def test_layers_outside_the_table_keep_what_they_had(self):
         plan = Plan(overrides={"elsewhere": 0.4}, protected=("gone",))
-        assert edited_plan(plan, layer_frame(LAYERS, plan, {})) == plan
+        frame = layer_frame(LAYERS, plan, {})
+        assert edited_plan(plan, frame, frame.copy(), with_bulk) == plan
 
     def test_bulk_filters(self):
-        assert match_layers(LAYERS, kinds=["Linear"]) == ["head"]
-        assert match_layers(LAYERS, stages=["stage3"]) == ["stage3.0.conv1", "stage3.0.conv2"]
-        assert match_layers(LAYERS, pattern=r"conv1$", stages=["stage2"]) == ["stage2.0.conv1", "stage2.1.conv1"]
+        def matching(**filters) -> list[str]:
+            return [item.name for item in match_items(layer_items(LAYERS), **filters)]
+
+        assert matching(kinds=["Linear"]) == ["head"]
+        assert matching(stages=["stage3"]) == ["stage3.0.conv1", "stage3.0.conv2"]
+        assert matching(pattern=r"conv1$", stages=["stage2"]) == ["stage2.0.conv1", "stage2.1.conv1"]
         with pytest.raises(PlanError, match="regular expression"):
-            match_layers(LAYERS, pattern="conv(")
+            matching(pattern="conv(")
 
 
 class TestEstimate:
@@ -195,6 +214,43 @@ class TestPage:
         page.button(key="plan-bulk-apply").click().run()
         draft = served.store.get_session(seeded.session.id).draft_plan
         assert draft["protected"] == ["stage3.0.conv1", "stage3.0.conv2"]
+
+    def test_patterns_in_bulk_leave_layers_alone_that_cannot(self, served: Workspace, open_page: OpenPage):
+        seeded = seed_session(served)
+        page = open_page("plan", session=seeded.session.id)
+        page.segmented_control(key="plan-bulk-action").set_value("pattern").run()
+        assert "1 of them cannot" in text_of(page)  # the first layer reads one channel
+        page.button(key="plan-bulk-apply").click().run()
+        draft = Plan.parse(served.store.get_session(seeded.session.id).draft_plan)
+        assert set(draft.patterns) == set(NAMES) - {"stem.conv"}
+        assert not page.exception
+        assert "have tensor cores for exactly 2:4" in text_of(page)
+
+    def test_a_pattern_that_a_layer_cannot_have_is_refused_in_its_cell(self, served: Workspace, open_page: OpenPage):
+        seeded = seed_session(served)
+        page = open_page("plan", session=seeded.session.id)
+        page.session_state["plan-layers-0"] = {
+            "edited_rows": {0: {PATTERN: "2:4"}},
+            "added_rows": [],
+            "deleted_rows": [],
+        }
+        page.run()
+        assert any("cannot be pruned 2:4" in item.value.replace("\\", "") for item in page.error)
+        assert served.store.get_session(seeded.session.id).revision == seeded.session.revision
+
+    def test_the_list_of_protected_layers_can_be_edited(self, served: Workspace, open_page: OpenPage):
+        seeded = seed_session(served)
+        draft = {"protected": ["stem.conv"], "overrides": {"head": 0.3}}
+        served.store.save_draft(seeded.session.id, draft, revision=seeded.session.revision)
+        page = open_page("plan", session=seeded.session.id)
+        held = next(item for item in page.multiselect if item.label == "Protected layers")
+        assert held.value == ["stem.conv"]
+        held.set_value(["head"]).run()
+        plan = Plan.parse(served.store.get_session(seeded.session.id).draft_plan)
+        assert plan.protected == ("head",)
+        assert plan.overrides == {}
+        page.button(key="plan-undo").click().run()
+        assert next(item for item in page.multiselect if item.label == "Protected layers").value == ["stem.conv"]
 
     @pytest.mark.row("B33")
     def test_an_impossible_target_names_the_nearest_and_cannot_run(self, served: Workspace, open_page: OpenPage):

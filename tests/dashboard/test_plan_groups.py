@@ -13,9 +13,10 @@ from core.store import Workspace
 from core.store.records import JobState
 from dashboard.components.format import count, macs
 from dashboard.components.group_check import same_plan
-from dashboard.components.group_edit import FIXED, PROTECTED, edited_groups, group_frame, match_groups, with_groups
+from dashboard.components.group_edit import group_items, group_table, with_groups
 from dashboard.components.group_facts import choices_of, consequences, groups_named, listed
 from dashboard.components.group_preview import as_one_shot, effective, preview_groups
+from dashboard.components.plan_choices import FIXED, PROTECTED, edited_plan, match_items
 from dashboard.components.plan_files import parse_plan_file
 from dashboard.components.plan_run import default_name
 from tests.dashboard.conftest import OpenPage, text_of
@@ -71,20 +72,21 @@ class TestEdits:
     def test_an_untouched_table_is_no_edit(self):
         sheet = grouped("resnet").sheet
         plan = _plan(sparsity=0.3, overrides={"layer1.0.conv2": 0.123456}, protected=("group:layer2.0.conv1",))
-        frame = group_frame(preview_groups(sheet, plan).rows)
-        assert edited_groups(plan, sheet, frame) == plan
+        table = group_table(sheet, preview_groups(sheet, plan).rows, {})
+        assert edited_plan(plan, table.frame, table.frame.copy(), table.write) == plan
 
     def test_cells_become_groups_in_the_plan(self):
         sheet = grouped("resnet").sheet
-        frame = group_frame(preview_groups(sheet, _plan()).rows)
+        table = group_table(sheet, preview_groups(sheet, _plan()).rows, {})
+        frame = table.frame.copy()
         frame.loc[frame["group"] == TRUNK, FIXED] = 25.0
         frame.loc[frame["group"] == INNER, PROTECTED] = True
-        plan = edited_groups(_plan(), sheet, frame)
+        plan = edited_plan(_plan(), table.frame, frame, table.write)
         assert plan.overrides == {"group:conv1": 0.25}
         assert plan.protected == ("group:layer1.0.conv1",)
         frame.loc[frame["group"] == TRUNK, FIXED] = 100.0
         with pytest.raises(PlanError, match="conv1"):
-            edited_groups(_plan(), sheet, frame)
+            edited_plan(_plan(), table.frame, frame, table.write)
 
     @pytest.mark.parametrize(
         ("filters", "expected"),
@@ -100,22 +102,22 @@ class TestEdits:
     )
     def test_filters_match_what_they_say(self, filters, expected):
         stages = {name: ".".join(name.split(".")[:2]) for name in grouped("vit").sheet.prunable}
-        assert len(match_groups(grouped("vit").sheet.groups, stage_names=stages, **filters)) == expected
+        assert len(match_items(group_items(grouped("vit").sheet.groups, stages), **filters)) == expected
 
     @pytest.mark.parametrize("pattern", ["(", "*", "[a", "a{2,1}", "(?P<x"])
     def test_a_pattern_that_is_none_is_one_sentence(self, pattern):
         with pytest.raises(PlanError, match="is not a regular expression"):
-            match_groups(grouped("vit").sheet.groups, pattern=pattern)
-        match_groups(grouped("vit").sheet.groups, pattern=pattern, glob=True)
+            match_items(group_items(grouped("vit").sheet.groups, {}), pattern=pattern)
+        match_items(group_items(grouped("vit").sheet.groups, {}), pattern=pattern, glob=True)
 
     @pytest.mark.parametrize("pattern", ["(.+)+!", "(a|aa)*$", r"(\w+\.?)*!", "(?:x*)*", "((.*)b)+"])
     def test_a_pattern_that_could_take_for_ever_is_refused(self, pattern):
         with pytest.raises(PlanError, match="take for ever"):
-            match_groups(grouped("vit").sheet.groups, pattern=pattern)
+            match_items(group_items(grouped("vit").sheet.groups, {}), pattern=pattern)
 
     @pytest.mark.parametrize("pattern", [r"layer[12]\.\d+\.conv", "(a|b)c", "(conv)+", "x{2}", r"(\d{2}){3}", "a.*b"])
     def test_plain_patterns_are_not(self, pattern):
-        match_groups(grouped("vit").sheet.groups, pattern=pattern)
+        match_items(group_items(grouped("vit").sheet.groups, {}), pattern=pattern)
 
 
 class TestPreview:
