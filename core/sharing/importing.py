@@ -147,6 +147,9 @@ def _check_references(snapshot: Snapshot, artifacts: dict[str, Path]) -> None:
     named = snapshot.saved_models()
     named += [(part.name, part.weights_artifact) for part in snapshot.models]
     named += [(part.name, part.evaluation_artifact) for part in snapshot.variants if part.evaluation_artifact]
+    named += [
+        (item.kind, str(item.result["artifact"])) for item in snapshot.measurements if item.result.get("artifact")
+    ]
     for name, artifact in named:
         if artifact not in artifacts:
             raise StoreError(f"The bundle is not whole: files of “{name[:60]}” are missing.")
