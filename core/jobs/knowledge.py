@@ -15,7 +15,7 @@ from ..planning.whatif import Basis
 from ..pruning.plan import Plan
 from ..store import Dataset, Model, Sensitivity, Store, Variant
 
-__all__ = ["basis_of", "curves_of", "latency_profile_of", "outcomes_of", "tried_before"]
+__all__ = ["PROFILE", "basis_of", "curves_of", "latency_profile_of", "outcomes_of", "tried_before"]
 
 _MEASURING = ("check", "search", "prune")
 PROFILE = "latency_profile"

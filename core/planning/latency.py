@@ -145,7 +145,7 @@ def measure_profile(
 def _grid(geometry: LayerGeometry, least: tuple[int, ...]) -> Grid:
     """Channel numbers to time: multiples of eight where there are that many; one number where nothing can shrink."""
     dense = (*geometry.weight[:2], 1)[:2]
-    axes = []
+    axes: list[tuple[int, ...]] = []
     for size, smallest in itertools.zip_longest(dense, least[:2], fillvalue=1):
         if smallest >= size:
             axes.append((size,))

@@ -42,7 +42,7 @@ def sample_front(search: Search, base: Plan, *, units: bool) -> None:
     sampler = optuna.samplers.TPESampler(seed=search.settings.seed, multivariate=False, n_startup_trials=1)
     study = optuna.create_study(directions=("maximize", "minimize"), sampler=sampler)
     tried = [_shares(point, blocks) for point in search.points.items]
-    space = {
+    space: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.FloatDistribution(0.0, max(_LEAST_TOP, *(shares[name] for shares in tried)))
         for name in blocks
     }

@@ -6,6 +6,7 @@ look next: they make a bisection take four to seven measurements instead of ten,
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,7 @@ class Search:
                 continue
             # Bytes are counted roughly, and channels come in steps: a little more until it really fits.
             while self.left > 0 and (over := self._over(self._try(family, t))) > 1.0 and t < family.top:
-                more = self._least_amount(family, lambda costs, over=over: self._within(costs, over)) or family.top
+                more = self._least_amount(family, partial(self._within, over=over)) or family.top
                 t = min(family.top, max(more, t + self.settings.tolerance / 4.0))
         if self.points.best is not None:
             self.blocked_by = None

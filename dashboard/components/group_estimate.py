@@ -7,21 +7,25 @@ import streamlit as st
 
 from core.analysis.expectation import expectation
 from core.methods import METHODS
+from core.planning.bytes import dense_file
+from core.planning.latency import LatencyProfile
 from core.pruning.plan import Plan
 from dashboard.components.badges import number_html, numbers
-from dashboard.components.format import MINUS, count, escape, macs, percent, size, whole
+from dashboard.components.format import MINUS, count, escape, macs, milliseconds, percent, size, whole
 from dashboard.components.group_preview import EXACT, GroupPreview
+from dashboard.components.plan_score import Expected
 
-__all__ = ["draw_group_estimate", "file_bytes"]
-
-
-def file_bytes(parameters: int, dense_parameters: int, dense_sizes: Mapping[str, Any]) -> int | None:
-    """Size of the dense file that would be left, at the bytes per parameter that the dense model's file has."""
-    before = dense_sizes.get("dense_bytes")
-    return None if not before or not dense_parameters else round(before * parameters / dense_parameters)
+__all__ = ["draw_group_estimate"]
 
 
-def draw_group_estimate(shown: GroupPreview, plan: Plan, *, dense_sizes: Mapping[str, Any]) -> None:
+def draw_group_estimate(
+    shown: GroupPreview,
+    plan: Plan,
+    *,
+    expected: Expected,
+    dense_sizes: Mapping[str, Any],
+    latency: LatencyProfile | None,
+) -> None:
     """Figures with what they were before, then what to expect of the speed; or why the plan is impossible."""
     if shown.left is None:
         st.error(
@@ -32,22 +36,37 @@ def draw_group_estimate(shown: GroupPreview, plan: Plan, *, dense_sizes: Mapping
     exact = plan.method == EXACT and shown.note is None
     known: bool | None = None if exact else False
     before = dense_sizes.get("dense_bytes")
-    after = file_bytes(left.parameters, dense.parameters, dense_sizes)
-    figures = [
+    after = dense_file(left.parameters, dense.parameters, dense_sizes)
+    figures = [] if expected.figure is None else [expected.figure]
+    figures += [
         number_html("Parameters", count(left.parameters), measured=known, note=_from(count, dense, left, "parameters")),
         number_html("MACs", macs(left.macs), measured=known, note=_from(macs, dense, left, "macs")),
     ]
     if before and after is not None:
         note = f"from {size(before)}{_less(before, after)}"
         figures.append(number_html("Dense file", size(after), measured=False, note=note))
+    if latency is not None:
+        figures.append(_latency_figure(latency, latency(left)))
     figures.append(
         number_html("Groups that shrink", whole(shown.shrinking), measured=known, note=f"of {len(shown.rows)}")
     )
     numbers(figures)
     with st.container(border=True, key="plan-expectation"):
         st.markdown(f":material/speed: {escape(expectation(plan, removes='units'), markdown=True)}")
-    for note in _limits(shown, plan):
+    for note in (*expected.notes, *_limits(shown, plan)):
         st.caption(escape(note, markdown=True))
+
+
+def _latency_figure(latency: LatencyProfile, found_ms: float) -> str:
+    spread = latency.error * found_ms
+    return number_html(
+        "Latency, one image",
+        milliseconds(found_ms),
+        measured=False,
+        interval=f"± {milliseconds(spread)} between timed shapes",
+        note=f"from {milliseconds(latency.dense_ms)}{_less(latency.dense_ms, found_ms)}; ONNX Runtime, "
+        f"{latency.threads} thread, this machine",
+    )
 
 
 def _from(words: Any, dense: Any, left: Any, name: str) -> str:

@@ -8,15 +8,13 @@ from core.comb.sheet import GroupSheet, SheetGroup
 from core.errors import EspalierError
 from core.methods import METHODS
 from core.methods.one_shot_structured import planned_removal
-from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from core.planning.outlook import EXACT, untrained
+from core.planning.whatif import Effect, effect_of_removal
 from core.pruning.groups.budget import Removal
 from core.pruning.plan import Plan
 from dashboard.components.group_facts import choices_of
 
-__all__ = ["EXACT", "GroupPreview", "GroupRow", "as_one_shot", "effective", "own_default", "preview_groups"]
-
-EXACT = "one_shot_structured"
-"""The method whose removals the sheet foretells exactly."""
+__all__ = ["EXACT", "GroupPreview", "GroupRow", "effective", "own_default", "preview_groups"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class GroupPreview:
     problem: str | None
     note: str | None
     """Says what stands in for scores that look at data; None where the preview is exact."""
+    effect: Effect | None
+    """What an estimate of the score starts from; None for an impossible plan."""
 
     @property
     def shrinking(self) -> int:
@@ -78,25 +78,6 @@ def own_default(method: str, field: str) -> str | None:
     return str(fields[field].default) if field in fields else None
 
 
-def as_one_shot(plan: Plan) -> Plan:
-    """The plan for the method that the sheet foretells: the same settings where both methods have them.
-
-    Raises:
-        PlanError: when the plan's settings are not valid for its own method.
-    """
-    if plan.method == EXACT:
-        return plan
-    fields = METHODS[EXACT].Settings.model_fields
-    own = METHODS[plan.method].Settings.parse(plan.method_settings).to_json()
-    shared = {name: own[name] for name in own if name in fields}
-    # A method without a menu for one of these does not look at what the plan says there.
-    if "allocation" not in shared and plan.allocation not in GROUP_ALLOCATIONS:
-        shared["allocation"] = "global"
-    if "criterion" not in shared and plan.criterion not in GROUP_CRITERIA:
-        shared["criterion"] = "magnitude"
-    return plan.changed(method=EXACT, method_settings=shared)
-
-
 def preview_groups(sheet: GroupSheet, plan: Plan) -> GroupPreview:
     """The preview of a plan; equal plans are counted once."""
     return _preview(sheet, plan.changed(name="").model_dump_json())
@@ -108,7 +89,7 @@ def _preview(sheet: GroupSheet, text: str) -> GroupPreview:
     removal: Removal | None = None
     problem = note = None
     try:
-        one_shot = as_one_shot(plan)
+        one_shot = untrained(plan)
         removal, note = planned_removal(sheet, one_shot)
         kinds = tuple(getattr(METHODS[EXACT].Settings.parse(one_shot.method_settings), "kinds", ()))
     except EspalierError as error:
@@ -130,4 +111,5 @@ def _preview(sheet: GroupSheet, text: str) -> GroupPreview:
             )
         )
     left = None if removal is None else sheet.counts(removal)
-    return GroupPreview(tuple(rows), dense, left, problem, note)
+    effect = None if removal is None else effect_of_removal(plan, sheet, removal)
+    return GroupPreview(tuple(rows), dense, left, problem, note, effect)

@@ -1,6 +1,5 @@
 """What the draft would do, drawn at once: estimated score and its basis, counts, bytes, MACs, what not to expect."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +8,20 @@ import streamlit as st
 
 from core.analysis.expectation import expectation
 from core.errors import PlanError
+from core.jobs.knowledge import curves_of
 from core.methods import METHODS
+from core.planning.bytes import sparse_file
+from core.planning.latency import LatencyProfile
+from core.planning.whatif import Effect, effect_of_rows
 from core.pruning.estimate import preview
 from core.pruning.plan import Plan
 from core.store.records import Model, Sensitivity, Session
 from dashboard import backend, state, stored
 from dashboard.components.badges import number_html, numbers
-from dashboard.components.format import count, escape, interval, macs, percent, short, size
+from dashboard.components.format import count, escape, macs, milliseconds, percent, size
+from dashboard.components.plan_score import Expected
 
-__all__ = ["Preview", "draw_estimate", "estimated_bytes", "preview_of", "usable_sensitivity"]
+__all__ = ["Preview", "draw_estimate", "preview_of", "usable_sensitivity"]
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,16 @@ class Preview:
         """Sparsity per layer; empty for an impossible plan."""
         return {} if self.body is None else {row["name"]: float(row["sparsity"]) for row in self.body["layers"]}
 
+    def effect(self, plan: Plan) -> Effect | None:
+        """What an estimate of the score starts from; None for an impossible plan."""
+        return None if self.body is None else effect_of_rows(plan, self.body["layers"])
+
 
 def usable_sensitivity(session: Session, plan: Plan) -> Sensitivity | None:
     """The measurement that an estimate rests on: complete ones first, then the plan's criterion, then the newest."""
     if not session.model_id or not session.data_id:
         return None
-    known = backend.store().sensitivities(session.model_id, session.data_id)
-    fitting = [
-        (item.complete, item.settings.get("criterion", "magnitude") == plan.criterion, number)
-        for number, item in enumerate(known)
-        if item.result.get("layers")
-    ]
-    return known[max(fitting)[2]] if fitting else None
+    return curves_of(backend.store(), session.model_id, session.data_id, of="layers", criterion=plan.criterion)
 
 
 def preview_of(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Preview:
@@ -63,21 +65,14 @@ def preview_of(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Pre
         return Preview(None, str(error))
 
 
-def estimated_bytes(totals: Mapping[str, Any], dense_sizes: Mapping[str, Any]) -> int | None:
-    """Size of the compressed sparse file: the entropy of which weights stay, and each kept value at the dense rate.
-
-    None without the sizes of the dense model's real files.
-    """
-    dense, packed, parameters = (dense_sizes.get("dense_bytes"), dense_sizes.get("sparse_bytes"), totals["parameters"])
-    if not dense or not packed or not parameters:
-        return None
-    kept = totals["nonzero_parameters"] / parameters
-    entropy = -sum(share * math.log2(share) for share in (kept, 1.0 - kept) if share > 0.0)
-    return round(parameters * entropy / 8.0 + packed * kept)
-
-
 def draw_estimate(
-    shown: Preview, plan: Plan, *, metric: str, sensitivity: Sensitivity | None, dense_sizes: Mapping[str, Any]
+    shown: Preview,
+    plan: Plan,
+    *,
+    expected: Expected,
+    sensitivity: Sensitivity | None,
+    dense_sizes: Mapping[str, Any],
+    latency: LatencyProfile | None,
 ) -> None:
     """Figures, then the expectation in words, then what limits the estimate."""
     if shown.body is None and shown.problem is None:
@@ -90,8 +85,8 @@ def draw_estimate(
         )
         return
     totals, estimate = shown.body["totals"], shown.body["estimate"]
-    figures = [_score_figure(estimate, metric)]
-    packed = estimated_bytes(totals, dense_sizes)
+    figures = [expected.figure or _energy_figure(estimate)]
+    packed = sparse_file(totals["nonzero_parameters"], totals["parameters"], dense_sizes)
     before = dense_sizes.get("dense_bytes")
     figures += [
         number_html(
@@ -110,11 +105,14 @@ def draw_estimate(
             note=f"unchanged; {macs(totals['macs_if_zeros_skipped'])} if zeros were skipped",
         ),
     ]
+    if latency is not None:
+        note = "unchanged: zeros do not make dense kernels faster"
+        figures.append(number_html("Latency, one image", milliseconds(latency.dense_ms), measured=None, note=note))
     numbers(figures)
     _draw_expectation(plan)
-    for note in _limits(shown.body, sensitivity):
+    for note in (*expected.notes, *_limits(shown.body, sensitivity)):
         st.caption(escape(note, markdown=True))
-    if estimate.get("basis") == "weights only":
+    if sensitivity is None:
         state.link("sensitivity", label="Measure sensitivity to estimate the score", icon=":material/arrow_forward:")
 
 
@@ -124,41 +122,19 @@ def _draw_expectation(plan: Plan) -> None:
         st.markdown(f":material/speed: {escape(said, markdown=True)}")
 
 
-def _score_figure(estimate: Mapping[str, Any], metric: str) -> str:
-    if estimate.get("score") is None:
-        return number_html(
-            "Weight energy removed",
-            percent(estimate.get("energy_removed")),
-            measured=False,
-            note="weights only: no score without measured sensitivity",
-        )
+def _energy_figure(estimate: Mapping[str, Any]) -> str:
+    """What the weights alone say, where no score can be estimated."""
     return number_html(
-        f"Expected {metric}, selection split",
-        ("≤ " if estimate.get("floor_reached") else "") + percent(estimate["score"]),
+        "Weight energy removed",
+        percent(estimate.get("energy_removed")),
         measured=False,
-        n=estimate.get("n"),
-        interval=f"{interval(estimate['score_low'], estimate['score_high'])}",
-        note="single layers added up",
+        note="weights only: no score without measured sensitivity",
     )
 
 
 def _limits(body: Mapping[str, Any], sensitivity: Sensitivity | None) -> list[str]:
     """Everything a person must know before trusting the figures."""
-    estimate, notes = body["estimate"], list(body.get("notes") or ())
-    if estimate.get("score") is not None:
-        notes.append(
-            "The interval covers the sampling of images only. Layers that are pruned together often lose more than the "
-            "sum of their losses alone: run the plan to know."
-        )
-    if estimate.get("floor_reached"):
-        notes.append("The plan goes beyond what was measured: expect the score at or below the lowest measured one.")
-    beyond = estimate.get("beyond") or []
-    if beyond:
-        shown = ", ".join(short(name, 30) for name in beyond[:3]) + (" …" if len(beyond) > 3 else "")
-        notes.append(f"{len(beyond)} layers are pruned beyond the highest measured level ({shown}).")
-    missing = estimate.get("missing") or []
-    if missing:
-        notes.append(f"{len(missing)} pruned layers have not been measured and count as harmless here.")
+    notes = list(body.get("notes") or ())
     if sensitivity is not None and not sensitivity.complete:
         notes.append("The sensitivity measurement is not complete yet.")
     if not body.get("counts_exact", True):

@@ -9,19 +9,19 @@ from streamlit.delta_generator import DeltaGenerator
 from core.comb.sheet import GroupSheet
 from core.methods import METHODS
 from core.pruning.plan import Plan
-from core.store.records import Model, Session
+from core.store.records import Dataset, Model, Session
 from dashboard import backend, state, stored
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.course import draw_course
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
-from dashboard.components.group_check import draw_check
 from dashboard.components.group_estimate import draw_group_estimate
 from dashboard.components.group_facts import known_names, unknown_names
 from dashboard.components.group_plan import draw_bars, draw_groups, find_groups, nothing_to_remove
 from dashboard.components.group_preview import preview_groups
 from dashboard.components.plan_charts import layer_bars
+from dashboard.components.plan_check import checks_of, draw_check
 from dashboard.components.plan_controls import draw_controls, draw_schedule, removes_units
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_estimate import Preview, draw_estimate, preview_of, usable_sensitivity
@@ -29,7 +29,10 @@ from dashboard.components.plan_files import draw_files
 from dashboard.components.plan_layers import layer_table, prunable_layers
 from dashboard.components.plan_race import draw_race
 from dashboard.components.plan_run import draw_run
+from dashboard.components.plan_score import basis_for, expected_score
+from dashboard.components.plan_search import draw_search
 from dashboard.components.plan_table import draw_bulk, draw_protected, draw_table
+from dashboard.components.plan_times import draw_times, profile_of
 
 TITLE = "Plan"
 ICON = ""
@@ -89,9 +92,24 @@ def _layers(
     dense = state.dense_variant(session)
     metric = "mIoU" if model.description.get("task") == "segmentation" else "accuracy"
     with right:
+        checks = checks_of(session)
         draw_estimate(
-            shown, editor.plan, metric=metric, sensitivity=sensitivity, dense_sizes=dense.sizes if dense else {}
+            shown,
+            editor.plan,
+            expected=expected_score(
+                basis_for(session, model, editor.plan),
+                shown.effect(editor.plan),
+                editor.plan,
+                metric=metric,
+                checks=checks,
+            ),
+            sensitivity=sensitivity,
+            dense_sizes=dense.sizes if dense else {},
+            latency=profile_of(model),
         )
+        if not removes_units(editor.plan.method):
+            draw_check(session, editor.plan, _data(session), metric=metric, reason=shown.problem, checks=checks)
+            draw_search(editor, session, metric=metric, reason=_no_data(session))
         _bars(editor.plan, layers, shown)
     if removes_units(editor.plan.method):
         find_groups(session, model)
@@ -121,11 +139,15 @@ def _groups(
         return "This model has no group that can shrink."
     shown = preview_groups(sheet, editor.plan)
     dense = state.dense_variant(session)
-    data = backend.store().get_dataset(session.data_id) if session.data_id else None
     metric = "mIoU" if model.description.get("task") == "segmentation" else "accuracy"
     with right:
-        draw_group_estimate(shown, editor.plan, dense_sizes=dense.sizes if dense else {})
-        draw_check(session, editor.plan, data, metric=metric, reason=problem or shown.problem)
+        checks, plan = checks_of(session), editor.plan
+        expected = expected_score(basis_for(session, model, plan), shown.effect, plan, metric=metric, checks=checks)
+        times = profile_of(model)
+        draw_group_estimate(shown, plan, expected=expected, dense_sizes=dense.sizes if dense else {}, latency=times)
+        draw_times(session, times)
+        draw_check(session, plan, _data(session), metric=metric, reason=problem or shown.problem, checks=checks)
+        draw_search(editor, session, metric=metric, reason=_no_data(session))
         draw_bars(sheet, shown)
     draw_groups(editor, sheet, shown, prunable_layers(model))
     return shown.problem
@@ -219,6 +241,10 @@ def _no_data(session: Session) -> str | None:
     if session.data_id is None:
         return "Open data on the Start page first: a variant is measured as soon as it is made."
     return None
+
+
+def _data(session: Session) -> Dataset | None:
+    return backend.store().get_dataset(session.data_id) if session.data_id else None
 
 
 def _facts(session: Session, model: Model, plan: Plan) -> dict[str, Any]:

@@ -1,5 +1,10 @@
-"""Accuracy of a plan on a slice of the selection split, measured in the background while one goes on editing."""
+"""Score of a plan on a slice of the selection split, measured in the background while one goes on editing.
 
+Once the slider rests, a check starts by itself where nothing else waits or runs, and is cancelled when the plan changes
+again. Its result takes the place of the estimate and is remembered: later estimates of this model learn from it.
+"""
+
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,11 +19,14 @@ from dashboard.components.format import interval, percent, points
 from dashboard.components.jobs import job_banner, live_jobs, submit
 from dashboard.components.plan_draft import normalised
 
-__all__ = ["draw_check", "same_plan"]
+__all__ = ["REST_S", "check_of", "checks_of", "draw_check", "same_plan"]
 
 KIND = "check"
 _IMAGES = 256
 _LEAST = 16
+REST_S = 1.2
+"""How long a plan must stay as it is before it is checked by itself."""
+_LOOK_S = 0.6
 
 
 def same_plan(plan: Plan, other: Mapping[str, Any]) -> bool:
@@ -29,7 +37,26 @@ def same_plan(plan: Plan, other: Mapping[str, Any]) -> bool:
         return False
 
 
-def draw_check(session: Session, plan: Plan, data: Dataset | None, *, metric: str, reason: str | None) -> None:
+def checks_of(session: Session) -> list[Job]:
+    """The checks of a session, newest first."""
+    return [job for job in backend.store().jobs(session_id=session.id) if job.kind == KIND]
+
+
+def check_of(plan: Plan, checks: Sequence[Job]) -> Job | None:
+    """The newest finished check of this very plan."""
+    done = (job for job in checks if job.state is JobState.DONE and job.result)
+    return next((job for job in done if same_plan(plan, job.payload.get("plan") or {})), None)
+
+
+def draw_check(
+    session: Session,
+    plan: Plan,
+    data: Dataset | None,
+    *,
+    metric: str,
+    reason: str | None,
+    checks: Sequence[Job],
+) -> None:
     """Button, automatic mode, and the newest result. ``reason``: why the plan cannot be checked."""
     if data is None or METHODS[plan.method].trains:
         return  # what trains takes longer than a check: it is run
@@ -54,12 +81,39 @@ def draw_check(session: Session, plan: Plan, data: Dataset | None, *, metric: st
             help=reason or "Removes, recalibrates and measures in the background. Nothing is kept but the result.",
             width="stretch",
         )
-        always = auto.toggle("After each edit", key="plan-check-auto", help="Check again whenever the plan changes.")
-        checks = [job for job in backend.store().jobs(session_id=session.id) if job.kind == KIND]  # newest first
+        always = auto.toggle(
+            "After each edit",
+            value=True,
+            key="plan-check-auto",
+            help="Check by itself once the plan rests and nothing else runs. The result replaces the estimate.",
+        )
         job = checks[0] if checks else None
-        if reason is None and (asked or (always and not _is_of(job, plan, count))):
+        edited = _edited(session, plan)
+        if reason is None and asked:
             job = _start(session, plan, count)
+        elif edited:
+            _cancel_others(session, plan, count)
         _draw(plan, job, checks, metric)
+        if reason is None and always and not asked and edited and not _is_of(job, plan, count):
+            st.fragment(_when_at_rest, run_every=_LOOK_S)(session, plan, count)
+
+
+def _edited(session: Session, plan: Plan) -> bool:
+    """Whether this tab has changed the plan since it first drew it; remembers when it last did."""
+    body = plan.changed(name="").model_dump_json()
+    seen = st.session_state.setdefault(f"plan-rest:{session.id}", {"plan": body, "since": 0.0})
+    if seen["plan"] != body:
+        seen |= {"plan": body, "since": time.monotonic()}
+    return bool(seen["since"])
+
+
+def _when_at_rest(session: Session, plan: Plan, images: int) -> None:
+    """Start the check once the plan has rested and nothing else of this session waits or runs."""
+    rested = time.monotonic() - float(st.session_state[f"plan-rest:{session.id}"]["since"])
+    if rested < REST_S or live_jobs(session.id):
+        return
+    _start(session, plan, images)
+    st.rerun(scope="app")
 
 
 def _is_of(job: Job | None, plan: Plan, images: int) -> bool:
@@ -67,11 +121,15 @@ def _is_of(job: Job | None, plan: Plan, images: int) -> bool:
     return job is not None and job.payload.get("images") == images and same_plan(plan, job.payload.get("plan") or {})
 
 
-def _start(session: Session, plan: Plan, images: int) -> Job:
-    """Check this plan; a check of an older one is of no use any more."""
+def _cancel_others(session: Session, plan: Plan, images: int) -> None:
+    """A check of an older plan is of no use any more."""
     for live in live_jobs(session.id):
         if live.kind == KIND and not _is_of(live, plan, images):
             backend.runner().cancel(live.id)
+
+
+def _start(session: Session, plan: Plan, images: int) -> Job:
+    _cancel_others(session, plan, images)
     payload = {"plan": plan.to_json(), "images": images}
     return submit(KIND, payload, session=session, title=f"Check on {images} images")
 
@@ -80,14 +138,13 @@ def _draw(plan: Plan, job: Job | None, checks: Sequence[Job], metric: str) -> No
     """The work that goes on or failed, and the newest result, whatever plan it is of."""
     if job is not None and (job.state.live or job.state is JobState.FAILED):
         job_banner(job, key="check")
-    done = next((check for check in checks if check.state is JobState.DONE), None)
+    done = check_of(plan, checks) or next((check for check in checks if check.state is JobState.DONE), None)
     if done is None or not done.result:
         if job is None:
             st.caption("Measured on a slice in the background; you can go on editing.")
         return
     body = done.result
     stale = not same_plan(plan, done.payload.get("plan") or body.get("plan") or {})
-    note = f"dense {percent(body.get('dense_score'))}: {points(body.get('difference'))}"
     numbers(
         [
             number_html(
@@ -95,9 +152,15 @@ def _draw(plan: Plan, job: Job | None, checks: Sequence[Job], metric: str) -> No
                 percent(body.get("score")),
                 n=body.get("n"),
                 interval=f"95 % interval {interval(body.get('low'), body.get('high'))}",
-                note=note,
+                note=f"dense {percent(body.get('dense_score'))}: {points(body.get('difference'))}{_expected(body)}",
             )
         ]
     )
     if stale:
         st.caption(":material/history: **Of an earlier plan**: the plan has changed since this was measured.")
+
+
+def _expected(body: Mapping[str, Any]) -> str:
+    """What had been said before the measurement."""
+    said = body.get("estimated")
+    return f"; expected had been {percent(said['score'])} ({interval(said['low'], said['high'])})" if said else ""
