@@ -16,6 +16,8 @@ __all__ = ["IMAGE_SUFFIXES", "PIXELS_AT_MOST", "BadFile", "common_size", "image_
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PIXELS_AT_MOST = 100_000_000
+# By content, whatever the name says. Others that Pillow knows start programs (EPS) or are read by rarely used code.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ROTATED_BY_A_QUARTER = frozenset({5, 6, 7, 8})
 EXIF_ORIENTATION = 0x0112
 
@@ -60,7 +62,7 @@ def read_mask(path: Path) -> np.ndarray[Any, Any]:
 def image_size_of(path: Path) -> tuple[int, int] | None:
     """(height, width) from the header, upright; None where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             turned = image.getexif().get(EXIF_ORIENTATION) in ROTATED_BY_A_QUARTER
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception:  # whatever a damaged header makes Pillow raise: the reading proper will say what is wrong
@@ -82,7 +84,7 @@ def _opened(path: Path, *, orient: bool = True) -> tuple[Image.Image, list[str]]
     try:
         if path.stat().st_size == 0:
             raise BadFile("the file is empty")
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             if file.width * file.height > PIXELS_AT_MOST:
                 raise BadFile(f"{file.width:,}×{file.height:,} pixels are more than the {PIXELS_AT_MOST:,} allowed")
             if getattr(file, "n_frames", 1) > 1:

@@ -93,7 +93,7 @@ def _result(newest: Measurement) -> None:
         st.info(f"The tensors lie beside the graph because the model is large. The files are in `{place}`.")
         return
     st.download_button(
-        f"Download {name}",
+        f"Download {escape(name, markdown=True)}",
         data=lambda: artifacts.read_bytes(artifact),
         file_name=name,
         mime="application/octet-stream",

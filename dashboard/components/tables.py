@@ -1,5 +1,6 @@
 """Tables: one look, an alternative text, a remembered row, and CSV that no spreadsheet mistakes for formulas."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import streamlit as st
 __all__ = ["csv_bytes", "select_row", "table"]
 
 _ROW_PX = 35
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d[\d.,]*( [\w%]+)?$)")
 
 
 def _height(rows: int, most: int) -> int:
@@ -20,7 +22,7 @@ def table(
 ) -> None:
     """Show a table. ``columns``: ``st.column_config`` by column; ``alt`` says in words what the table holds."""
     st.dataframe(
-        frame,
+        frame.map(_unlike_formula),
         key=key,
         alt=alt,
         hide_index=True,
@@ -43,7 +45,7 @@ def select_row(
         table(frame, key=f"{key}-empty", alt=alt, columns=columns)
         return None
     event: Any = st.dataframe(
-        frame,
+        frame.map(_unlike_formula),
         key=key,
         alt=alt,
         hide_index=True,
@@ -55,6 +57,14 @@ def select_row(
     )
     rows = event["selection"]["rows"] if event else []
     return int(rows[0]) if rows and rows[0] < len(frame) else min(default, len(frame) - 1)
+
+
+def _unlike_formula(cell: Any) -> Any:
+    """Text that a spreadsheet would run, with a quote in front: Streamlit's own table menu offers a CSV file, too.
+
+    Signed numbers with their unit (“+1.2 points”) stay as they are.
+    """
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:

@@ -58,8 +58,10 @@ def export(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
 
 
 def onnx_filename(variant: Variant) -> str:
-    """A file name made of the label: letters, digits, dot, dash and underscore only."""
+    """A file name made of the label, for any system: letters, digits, dot, dash and underscore only."""
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", variant.name).strip("-.")[:60]
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", label, re.IGNORECASE):  # devices of Windows
+        label = f"variant-{label}"
     return f"{label or 'variant'}.onnx"
 
 
