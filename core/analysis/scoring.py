@@ -62,6 +62,17 @@ class Tally:
         Raises:
             DataError: when the number of outputs or their rank does not fit the data.
         """
+        rows, broken = self.rows(logits, targets)
+        self._broken += broken
+        for key, values in rows.items():
+            self._rows.setdefault(key, []).append(values)
+
+    def rows(self, logits: Tensor, targets: Tensor) -> tuple[dict[str, np.ndarray[Any, Any]], int]:
+        """What one batch gave, image by image, and how many images have outputs that are not finite; counts nothing.
+
+        Raises:
+            DataError: when the number of outputs or their rank does not fit the data.
+        """
         logits = logits.detach().float()
         targets = targets.to(logits.device).long()
         if logits.ndim != (2 if targets.ndim == 1 else 4) or len(logits) != len(targets):
@@ -73,10 +84,9 @@ class Tally:
                 f"{self.splits.num_classes} classes."
             )
         finite = torch.isfinite(logits).all(1)
-        self._broken += int((~finite).flatten(1).any(1).sum()) if finite.ndim > 1 else int((~finite).sum())
+        broken = int((~finite).flatten(1).any(1).sum()) if finite.ndim > 1 else int((~finite).sum())
         count = self._classified if targets.ndim == 1 else self._segmented
-        for key, values in count(logits, targets, finite).items():
-            self._rows.setdefault(key, []).append(values.cpu().numpy())
+        return {key: values.cpu().numpy() for key, values in count(logits, targets, finite).items()}, broken
 
     def _classified(self, logits: Tensor, targets: Tensor, finite: Tensor) -> dict[str, Tensor]:
         confidence, predictions = logits.softmax(1).max(1)

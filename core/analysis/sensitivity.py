@@ -23,20 +23,38 @@ __all__ = ["SensitivitySettings", "measure_sensitivity"]
 class SensitivitySettings(Settings):
     """How sensitivity is measured."""
 
+    of: Literal["layers", "groups"] = Field(
+        default="layers",
+        title="What is pruned",
+        description="Weights of one layer at a time, or units (channels, heads, neurons) of one group at a time.",
+    )
     levels: tuple[float, ...] = Field(default=LEVELS, min_length=1, max_length=50, title="Sparsity levels")
     criterion: str = Field(default="magnitude", title="Criterion")
     images: int = Field(
         default=1000, ge=1, le=100_000, title="Images", description="Of the selection split, stratified; all if fewer."
     )
+    exact: bool = Field(
+        default=False,
+        title="Every cell on all images",
+        description="In float32: what the obvious loop gives, to rounding. Takes several times as long.",
+    )
+    tolerance: float = Field(
+        default=0.01,
+        gt=0.0,
+        le=0.5,
+        title="Known well enough",
+        description="A cell sees no more images when the rest could move its score by no more than this (95 %), or by "
+        "a tenth of what it has lost; its interval says so.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        title="Precision",
+        description="auto: bfloat16 on a processor with AMX. bfloat16 is used only where at least 99 % of the dense "
+        "model's answers stay right or wrong as they were.",
+    )
     batch_size: int | None = Field(default=None, ge=1, title="Batch size", description="Empty: by the image size.")
     calibration_images: int = Field(
         default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32",
-        title="Precision",
-        description="bfloat16 took 40 % of the time on a processor with AMX. It is used only where at least 99 % of "
-        "the dense model's predictions stay the same.",
     )
     seed: int = Field(default=0, ge=0, title="Seed")
 
@@ -59,35 +77,46 @@ def measure_sensitivity(
     previous: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Prune one layer at a time at every level and measure loss and score on the same images as the dense model.
+    """Prune one layer, or one group, at a time at every level and measure loss and score beside the dense model.
 
-    The model is never modified. The result is the one of the obvious loop (set the mask, evaluate, next), but what
-    lies before the layer is computed once per batch, and several levels run side by side on the threads that torch
-    was given.
+    The model is never modified. Every cell (a layer or group at one level) agrees with the obvious loop (prune,
+    evaluate, next): with ``exact`` to rounding, else within its own interval. What makes it quick: what lies before the
+    layer runs once for all levels; BatchNorms are folded; bfloat16 where the processor has AMX and the dense model
+    answers alike; and cells stop when they know enough. They see the images first on which the dense model's loss is
+    largest, then others at random, until the rest could not change what is claimed (``core.analysis.pairing``). A first
+    picture of one level on 32 images comes before. The same seed gives the same result, with any number of threads.
+
+    Memory: two copies of the weights while precisions are compared, the masks of one layer's levels, activations of
+    one batch for each thread, at most 256 MB of activations that wait for the next layer, and 5 bytes for each image
+    and cell (8 for each class, image and cell in segmentation).
 
     Args:
         model: what is measured.
         splits: data; the selection split is used, never the test split.
-        settings: levels, criterion, images.
-        layers: which prunable layers (all). Shared weights are measured once, under their first name.
-        previous: an earlier result of the same model, data and settings, complete or not; its layers are not
+        settings: layers or groups, levels, criterion, images, and how exactly.
+        layers: which prunable layers, or which groups (all). Shared weights are measured once, under their first name.
+        previous: an earlier result of the same model, data and settings, complete or not; its settled cells are not
             measured again. Any other result is ignored.
-        progress: ``publish`` gets the result so far after every layer (at most four times a second).
+        progress: ``publish`` gets the result so far, at most four times a second; first one without any cell, with
+            ``preview``: under ``curves`` the share of Σ score² that each level takes, as ``dloss``.
 
     Returns:
-        JSON with ``estimated`` (False), ``complete``, ``metric`` (accuracy or mIoU), ``n``, ``settings``, ``model``
-        and ``data`` (fingerprints), ``precision`` (the one used), ``agreement`` (share of the dense model's predictions
-        that bfloat16 left the same; None for float32), ``notes`` (sentences), ``dense`` (``loss``, ``score``, ``low``,
-        ``high``, ``n``) and ``layers``: name → one dict per level with ``sparsity`` (the level), ``removed`` (weights),
-        ``loss``, ``score``, ``low``, ``high`` (95 %, as ``evaluate``), ``n``, ``dloss`` (loss − dense loss),
-        ``dloss_se`` (its standard error over the same images, paired) and ``dscore_se`` (likewise; None for mIoU).
-        A loss that is not finite is ``None``, and so is its difference.
+        JSON with ``estimated`` (False), ``complete``, ``kind`` (layers or groups), ``metric`` (accuracy or mIoU),
+        ``n`` (images), ``settings``, ``model`` and ``data`` (fingerprints), ``precision`` (the one used),
+        ``agreement`` (share of the dense model's answers that bfloat16 left right or wrong as they were; None for
+        float32), ``notes`` (sentences), ``dense`` (``loss``, ``score``, ``low``, ``high``, ``n``), and ``layers`` or,
+        for groups, ``groups`` (the other is empty): name → one dict per level with ``sparsity`` (the level),
+        ``removed`` (weights or units), ``share`` (the part of them that this is), ``loss``, ``score``, ``low``,
+        ``high`` (95 %, as ``evaluate``, wider for what was not seen), ``n`` (images seen), ``dloss`` (loss − dense
+        loss), ``dloss_se`` (its standard error, paired), ``dscore`` and ``dscore_se`` (likewise), ``settled`` (no more
+        images will be seen). A level that removes nothing is the dense model. A loss that is not finite is ``None``,
+        and so is its difference.
 
     Raises:
-        PlanError: nothing to prune, unknown layers or criterion, weights that are not finite.
+        PlanError: nothing to prune, unknown layers, groups or criterion, weights that are not finite.
         DataError: when the model's outputs do not fit the classes of the data.
         Cancelled: when the person cancelled; what was published last stands.
     """
     from .sweep import sweep
 
-    return sweep(model, splits, settings or SensitivitySettings(), layers=layers, previous=previous, progress=progress)
+    return sweep(model, splits, settings or SensitivitySettings(), names=layers, previous=previous, progress=progress)

@@ -124,7 +124,8 @@ def mean_iou(confusion_KK: np.ndarray[Any, Any]) -> float:
     return float(_miou_of_sums(iou_parts(np.asarray(confusion_KK)[None])[0]))
 
 
-def _resampled_miou(parts: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def resampled_miou(parts: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """mIoU ``[r]`` of images ``parts`` ``[N, 2, K]`` that count ``counts`` ``[r, N]`` times."""
     n, _, classes = parts.shape
     return _miou_of_sums((counts @ parts.reshape(n, -1)).reshape(len(counts), 2, classes))
 
@@ -143,11 +144,21 @@ def bootstrap_miou(confusions_NKK: np.ndarray[Any, Any], *, confidence: float = 
 
     Images are the units, since pixels of one image are not independent. (0, 1) for fewer than two images.
     """
-    parts = iou_parts(confusions_NKK)
+    return miou_interval(iou_parts(confusions_NKK), confidence=confidence)
+
+
+def miou_interval(parts_N2K: np.ndarray[Any, Any], *, confidence: float = 0.95) -> tuple[float, float]:
+    """``bootstrap_miou`` from the ``iou_parts`` of images."""
+    parts = np.asarray(parts_N2K, np.float64)
     if len(parts) < 2:
         return 0.0, 1.0
-    values = np.concatenate([_resampled_miou(parts, counts) for counts in resamples(len(parts))])
+    values = np.concatenate([resampled_miou(parts, counts) for counts in resamples(len(parts))])
     return percentiles(values, confidence)
+
+
+def miou_of_parts(parts_N2K: np.ndarray[Any, Any]) -> float:
+    """mIoU over all pixels of images, from their ``iou_parts``."""
+    return float(_miou_of_sums(np.asarray(parts_N2K, np.float64).sum(0)))
 
 
 def paired_bootstrap_miou(
@@ -160,7 +171,7 @@ def paired_bootstrap_miou(
     if len(first) < 2:
         return -1.0, 1.0, 1.0
     differences = np.concatenate(
-        [_resampled_miou(second, counts) - _resampled_miou(first, counts) for counts in resamples(len(first))]
+        [resampled_miou(second, counts) - resampled_miou(first, counts) for counts in resamples(len(first))]
     )
     low, high = percentiles(differences, confidence)
     tail = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))

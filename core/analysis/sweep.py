@@ -1,42 +1,54 @@
-"""The loop behind ``measure_sensitivity``.
+"""The loop behind ``measure_sensitivity``: cells (one layer or group at one level) see images until they know enough.
 
-Layers in the order of execution; within a layer batch by batch; within a batch all levels side by side, each on its
-own clone of the model and one thread. What lies before the layer is run once per batch, not once per level, and only
-its values for two batches (this one and the next) are in memory at a time.
+Images come in stages. The dense model sees all of them first, in float32 and in the precision of the cells. Then, stage
+by stage, all targets in the order of execution; for a target batch by batch; for a batch all open cells, side by side
+on the threads. What lies before a target runs once for each batch: the walks through the network wait at one target
+for the next as long as they fit into ``KEPT_BYTES``, and begin anew otherwise. After each stage, cells that know
+enough are settled.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
+from ..data.division import stratified_order
 from ..data.splits import Splits
-from ..errors import PlanError
-from ..models.memory_order import to_channels_last
+from ..data.tasks import METRICS
 from ..models.traced import TracedModel
 from ..progress import Progress
-from ..pruning.criteria import CRITERIA, CalibrationContext, score_layers
-from ..pruning.masks import masks_for
-from ..pruning.ranking import unique_layers
-from .evaluation import Evaluation
+from ..pruning.criteria import CalibrationContext
+from .cells import Cell, Cells
+from .changes import Target, group_targets, layer_targets
+from .fast_network import FastNetwork, Values
+from .node_times import node_times
+from .pairing import Rows, Seen, dense_numbers
+from .precision import NOT_IN_THIS_PRECISION, chosen_precision, judged
 from .scoring import Tally, default_batch_size
 from .sensitivity import SensitivitySettings
 
-__all__ = ["sweep"]
+__all__ = ["KEPT_BYTES", "sweep"]
 
 BATCH_AT_MOST = 125
 """Images per batch: larger batches ran no faster, and a cancel waits for the batch."""
 
-AGREEMENT_AT_LEAST = 0.99
-"""Share of the dense model's predictions that a lower precision must leave as they are."""
+KEPT_BYTES = 256 << 20
+"""Most bytes of activations that wait for the next target."""
+
+KEPT_PIXELS = 16 << 20
+"""Most numbers in the images of a stage that are kept; larger stages are read again for each target."""
+
+GLANCE_IMAGES, GLANCE_LEVEL = 32, 0.8
+"""The first picture: one level of everything on a few images."""
 
 _PUBLISH_EVERY_S = 0.25
+_STAGES = 8
+_LEAST = 100  # images of the first stage: with fewer no interval means much
+_HARD = 16  # one image in so many is hard
 
 
 def sweep(
@@ -44,105 +56,28 @@ def sweep(
     splits: Splits,
     settings: SensitivitySettings,
     *,
-    layers: Sequence[str] | None,
+    names: Sequence[str] | None,
     previous: Mapping[str, Any] | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """See ``core.analysis.sensitivity.measure_sensitivity``."""
-    names = _wanted(model, layers)
-    result: dict[str, Any] = {
-        "estimated": False,
-        "complete": False,
-        "metric": None,
-        "n": 0,
-        "settings": settings.to_json(),
-        "model": model.fingerprint(),
-        "data": splits.fingerprint,
-        "precision": "float32",
-        "agreement": None,
-        "notes": [],
-        "dense": {},
-        "layers": {},
-    }
-    same = previous is not None and all(previous.get(key) == result[key] for key in ("settings", "model", "data"))
-    known = previous["layers"] if same and previous is not None else {}
-    missing = [name for name in names if name not in known]
     context = CalibrationContext(
         splits=splits, images=settings.calibration_images, seed=settings.seed, progress=_OnlyCheck(progress)
     )
-    scores = score_layers(settings.criterion, model, missing, context)
-
-    published = -np.inf
-    with _Bench(model, splits, settings, progress) as bench:
-        dense = bench.dense()
-        result |= {"metric": dense.metric, "n": dense.n, "dense": _numbers(dense)}
-        result |= {"precision": bench.precision, "agreement": bench.agreement, "notes": bench.notes}
-        costs = {name: bench.cost(name) for name in missing}
-        done, total = 0.0, sum(costs.values())
-        for name in names:
-            if name in known:
-                result["layers"][name] = known[name]
-                continue
-            counts = [min(round(level * scores[name].numel()), scores[name].numel() - 1) for level in settings.levels]
-            scope = CRITERIA[settings.criterion].scope
-            masks = [masks_for({name: scores[name]}, {name: count}, scope=scope)[name] for count in counts]
-            pruned = bench.measure(name, masks, done=done, cost=costs[name], total=total)
-            result["layers"][name] = [
-                _point(level, count, dense, one)
-                for level, count, one in zip(settings.levels, counts, pruned, strict=True)
-            ]
-            done += costs[name]
-            if time.monotonic() - published >= _PUBLISH_EVERY_S:
-                progress.publish(result)
-                published = time.monotonic()
-    result["complete"] = True
-    progress.update(total, total, "Measured the sensitivity")
-    progress.publish(result)
-    return result
-
-
-def _wanted(model: TracedModel, layers: Sequence[str] | None) -> list[str]:
-    """Names of the layers to measure, in the order of execution, shared weights once."""
-    unique, aliases = unique_layers(model)
-    if layers is None:
-        return list(unique)
-    unknown = [name for name in layers if name not in unique and name not in aliases]
-    if unknown:
-        raise PlanError(
-            f"Sensitivity is measured for prunable layers; this model has none named "
-            f"{', '.join(f'“{name}”' for name in unknown[:5])}."
-        )
-    chosen = {aliases.get(name, name) for name in layers}
-    return [name for name in unique if name in chosen]
-
-
-def _numbers(evaluation: Evaluation) -> dict[str, Any]:
-    summary = evaluation.summary()
-    return {key: summary[key] for key in ("loss", "score", "low", "high", "n")}
-
-
-def _point(level: float, removed: int, dense: Evaluation, pruned: Evaluation) -> dict[str, Any]:
-    """One measured level of one layer, compared with the dense model image by image."""
-    numbers = _numbers(pruned)
-    difference = pruned.losses.astype(np.float64) - dense.losses
-    difference = difference[~(np.isnan(pruned.losses) & np.isnan(dense.losses))]  # images without a counted pixel
-    finite = numbers["loss"] is not None and len(difference) > 0 and bool(np.isfinite(difference).all())
-    score_error = None
-    if pruned.correct is not None and dense.correct is not None:
-        score_error = _error(pruned.correct.astype(np.float64) - dense.correct)
-    return {
-        "sparsity": level,
-        "removed": removed,
-        **numbers,
-        "dloss": float(difference.mean()) if finite else None,
-        "dloss_se": _error(difference) if finite else None,
-        "dscore_se": score_error,
-    }
-
-
-def _error(values: np.ndarray[Any, Any]) -> float:
-    """Standard error of the mean; 0 for a single value, whose spread nobody knows."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    if settings.of == "groups":
+        targets = group_targets(model, settings.criterion, context, names, settings.levels)
+    else:
+        targets = layer_targets(model, settings.criterion, context, names)
+    cells = Cells(targets, settings, model=model.fingerprint(), data=splits.fingerprint)
+    publisher = _Publisher(cells, progress)
+    publisher.publish()  # the preview
+    cells.take(previous)
+    with _Bench(model, splits, settings, progress, publisher) as bench:
+        bench.measure_all(cells)
+    cells.body["complete"] = True
+    progress.update(1.0, 1.0, "Measured the sensitivity")
+    publisher.publish(now=True)
+    return cells.result()
 
 
 class _OnlyCheck(Progress):
@@ -152,26 +87,41 @@ class _OnlyCheck(Progress):
         self.check = outer.check  # type: ignore[method-assign]
 
 
-class _Bench:
-    """Clones of the model side by side, and the images that pass through them."""
+class _Publisher:
+    """Hands out the result so far, at most four times a second."""
 
-    def __init__(self, model: TracedModel, splits: Splits, settings: SensitivitySettings, progress: Progress) -> None:
+    def __init__(self, cells: Cells, progress: Progress) -> None:
+        self._cells, self._progress, self._last = cells, progress, -np.inf
+
+    def publish(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self._last >= _PUBLISH_EVERY_S:
+            self._progress.publish(self._cells.result())
+            self._last = time.monotonic()
+
+
+class _Bench:
+    """The network, the images in their order, and the threads."""
+
+    def __init__(
+        self,
+        model: TracedModel,
+        splits: Splits,
+        settings: SensitivitySettings,
+        progress: Progress,
+        publisher: _Publisher,
+    ) -> None:
         self.model, self.splits, self.settings, self.progress = model, splits, settings, progress
-        self.precision = "float32"
-        self.agreement: float | None = None
-        self.notes: list[str] = []
-        self.on_cpu = model.device.type == "cpu"
-        self.threads = torch.get_num_threads()
-        # Threads over levels rather than inside operations: small convolutions do not divide well.
-        count = min(self.threads, len(settings.levels)) if self.on_cpu else 1
-        self.clones = [model.clone().eval() for _ in range(count)]
-        for clone in self.clones if self.on_cpu else ():
-            to_channels_last(clone.graph_module)
-        self.nodes = [list(clone.graph_module.graph.nodes) for clone in self.clones]
-        self.place = {node: index for index, node in enumerate(self.nodes[0])}
+        self.publisher = publisher
+        self.tally = Tally(splits, "select", limit=settings.images)
+        self.images = self.tally.indices
         self.batch_size = settings.batch_size or min(BATCH_AT_MOST, default_batch_size(splits.input_shape))
-        inner = max(1, self.threads // count)
-        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(inner,))
+        self.threads = torch.get_num_threads()
+        # Threads over cells rather than inside operations: small convolutions do not divide well.
+        count = self.threads if model.device.type == "cpu" else 1
+        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+        self.network = FastNetwork(model)
+        self.begun = self.measuring = time.monotonic()
+        self.spent = self.share = 0.0
 
     def __enter__(self) -> "_Bench":
         return self
@@ -180,123 +130,179 @@ class _Bench:
         self.pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self.threads)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images that everything is measured on, always the same in the same order."""
-        limit, device = self.settings.images, self.model.device
-        for x, y in self.splits.select.batches(self.batch_size, limit=limit, device=device):
-            yield (x.contiguous(memory_format=torch.channels_last) if self.on_cpu else x), y
+    def measure_all(self, cells: Cells) -> None:
+        """The dense model, a glance, then every stage."""
+        wanted = chosen_precision(self.settings, self.model.device)
+        glance = self.images[stratified_order(self._labels(self.images), seed=0)[:GLANCE_IMAGES]]
+        if cells.unseen and len(glance) < len(self.images):
+            self._glance(cells, glance, wanted)
+        dense = paired = self._dense(self.network)
+        cells.body.update(n=dense.n, metric=METRICS[self.splits.task], dense=dense_numbers(dense))
+        if wanted == torch.bfloat16:
+            self.network, paired = judged(self.model, self._dense, dense, cells.body)
+        order, hard = self._order(dense)
+        self.images = self.images[order]
+        cells.begin(paired.reordered(order), hard=hard)
+        costs = self._costs(cells)
+        edges = self._edges()
+        self.measuring = time.monotonic()
+        for start, stop in zip([0, *edges], edges, strict=False):
+            self._stage(cells, costs, start, stop)
 
-    def dense(self) -> Evaluation:
-        """Evaluate the unpruned model; where bfloat16 is wanted, first see whether it changes what is predicted."""
-        full = self._evaluate_dense()
-        if self.settings.precision == "float32":
-            return full[0]
-        self.precision = "bfloat16"
-        reduced = self._evaluate_dense()
-        pairs = zip(full[1], reduced[1], strict=True)
-        self.agreement = float(torch.cat([(a == b).float().flatten() for a, b in pairs]).mean())
-        if self.agreement >= AGREEMENT_AT_LEAST:
-            self.notes.append(
-                f"Measured in bfloat16: {self.agreement:.1%} of the dense model's predictions are the same."
-            )
-            return reduced[0]
-        self.precision = "float32"
-        self.notes.append(
-            f"Measured in float32: in bfloat16 only {self.agreement:.1%} of the dense model's predictions are the same."
+    def _labels(self, indices: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return self.splits.select.labels[indices]
+
+    def _edges(self) -> list[int]:
+        """Images that cells have seen at the end of each stage."""
+        total = len(self.images)
+        edges = {total} if self.settings.exact else {round(total * k / _STAGES) for k in range(1, _STAGES + 1)}
+        return [edge for edge in sorted(edges) if edge >= _LEAST or edge == total]
+
+    def _order(self, dense: Seen) -> tuple[np.ndarray[Any, Any], int]:
+        """The images on which the dense model's loss is largest, how many these are, and all others at random."""
+        if self.settings.exact:
+            return np.arange(len(self.images)), 0
+        losses = np.nan_to_num(dense.loss(), nan=-1.0)
+        ranked, hard = np.argsort(-losses, kind="stable"), len(losses) // _HARD
+        others = np.sort(ranked[hard:])
+        shuffled = others[stratified_order(self._labels(self.images[others]), seed=self.settings.seed)]
+        return np.concatenate([ranked[:hard], shuffled]), hard
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def _batches(self, indices: np.ndarray[Any, Any]) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(indices), self.batch_size):
+            yield self.splits.select.batch(indices[start : start + self.batch_size], device=self.model.device)
+
+    def _in_pool(self, work: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """Inference mode belongs to the thread that runs."""
+
+        def run() -> Any:
+            with torch.inference_mode():
+                return work(*args)
+
+        return self.pool.submit(run)
+
+    def _rows(self, network: FastNetwork, values: Values, start: int, change: Any, y: Tensor) -> tuple[Rows, bool]:
+        rows, broken = self.tally.rows(network.logits(values, start, change), y)
+        return rows, broken > 0
+
+    def _whole(self, network: FastNetwork, x: Tensor, y: Tensor) -> tuple[Rows, bool]:
+        values: Values = {}
+        network.advance(values, 0, len(network.nodes), network.prepared(x))
+        return self._rows(network, values, len(network.nodes), {}, y)
+
+    def _dense(self, network: FastNetwork, indices: np.ndarray[Any, Any] | None = None) -> Seen:
+        seen = Seen()
+        running: list[Future[tuple[Rows, bool]]] = []
+        for x, y in self._batches(self.images if indices is None else indices):
+            self.progress.check()
+            self.publisher.publish()
+            running.append(self._in_pool(self._whole, network, x, y))
+            if len(running) > 2 * self.threads:
+                _add(seen, running.pop(0))
+        for one in running:
+            _add(seen, one)
+        return seen
+
+    def _glance(self, cells: Cells, indices: np.ndarray[Any, Any], wanted: torch.dtype) -> None:
+        """Publish one level of every target on a few images; the cells begin anew afterwards."""
+        self.progress.update(0.0, 1.0, "A first look")
+        exact, images = self.network, self.images
+        try:
+            self.network, self.images = self._runnable(wanted, indices[:1]), indices
+            dense = self._dense(self.network)
+            cells.body.update(n=dense.n, metric=METRICS[self.splits.task], dense=dense_numbers(dense))
+            cells.begin(dense, hard=0)
+            level = min(self.settings.levels, key=lambda level: abs(level - GLANCE_LEVEL))
+            self._stage(cells, None, 0, len(indices), only=level)
+        finally:
+            self.network, self.images = exact, images
+
+    def _runnable(self, wanted: torch.dtype, indices: np.ndarray[Any, Any]) -> FastNetwork:
+        """The network in the wanted precision where it runs at all; whether it may be used is seen later."""
+        if wanted == torch.float32:
+            return self.network
+        network = FastNetwork(self.model, dtype=wanted)
+        try:
+            self._dense(network, indices)
+        except NOT_IN_THIS_PRECISION:
+            return self.network
+        return network
+
+    def _stage(
+        self,
+        cells: Cells,
+        costs: Mapping[str, float] | None,
+        start: int,
+        stop: int,
+        *,
+        only: float | None = None,
+    ) -> None:
+        """Show the images from ``start`` to before ``stop`` to all open cells (of one level)."""
+        network = self.network
+        queue = sorted(
+            ((target.start(network), target, cells.open(target, only)) for target in cells.targets),
+            key=lambda entry: entry[0],
         )
-        return full[0]
+        pixels = int(np.prod(self.splits.input_shape)) * (stop - start)
+        batches = list(self._batches(self.images[start:stop])) if pixels <= KEPT_PIXELS else None
+        walks: dict[int, tuple[int, Values]] = {}
+        for cut, target, open_cells in queue:
+            if not open_cells:
+                continue
+            self._target(target, open_cells, cut, walks, batches or self._batches(self.images[start:stop]))
+            for cell in open_cells:
+                cell.compare(cells.dense, hard=cells.hard)
+            if costs is not None:
+                cells.settle(open_cells)
+                self._tell(cells, costs, target, len(open_cells), stop - start)
+            self.publisher.publish()
 
-    def _evaluate_dense(self) -> tuple[Evaluation, list[Tensor]]:
-        """The evaluation in the present precision, and the predicted classes of every batch."""
-        tally, predictions = Tally(self.splits, "select", limit=self.settings.images), []
-        with self._computing():
-            for x, y in self.batches():
+    def _target(
+        self, target: Target, open_cells: Sequence[Cell], cut: int, walks: dict[int, tuple[int, Values]], batches: Any
+    ) -> None:
+        network = self.network
+        changes = [target.change(network, cell.count) for cell in open_cells]
+        running: list[tuple[Cell, Future[tuple[Rows, bool]]]] = []
+        for number, (x, y) in enumerate(batches):
+            at, values = walks.pop(number, (0, {}))
+            prepared = network.prepared(x) if at == 0 else None
+            self._in_pool(network.advance, values, at, cut, prepared).result()
+            for cell, change in zip(open_cells, changes, strict=True):
+                running.append((cell, self._in_pool(self._rows, network, values, cut, change, y)))
+            if sum(_bytes(kept) for _, kept in walks.values()) + _bytes(values) <= KEPT_BYTES:
+                walks[number] = (cut, values)
+            while len(running) > 2 * self.threads + len(open_cells):
                 self.progress.check()
-                logits = self.clones[0].predict(x)
-                tally.add(logits, y)
-                predictions.append(logits.argmax(1))
-        return tally.evaluation(), predictions
+                _add(running[0][0].seen, running.pop(0)[1])
+        for cell, one in running:
+            self.progress.check()
+            _add(cell.seen, one)
 
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """No gradients, and the chosen precision, in this thread."""
-        reduced = self.precision == "bfloat16"
-        with torch.inference_mode(), torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=reduced):
-            yield
+    # -- how far ----------------------------------------------------------------------------------------------------
 
-    def cost(self, layer: str) -> float:
-        """What measuring a layer will cost, in units of the time that a few images take through single nodes."""
-        rest = {self.place[node] for node in self.clones[0].suffix(layer)}
-        levels = len(self.settings.levels)
-        return sum(time_s * (levels if place in rest else 1) for place, time_s in self._node_times.items())
+    def _costs(self, cells: Cells) -> dict[str, float]:
+        """Target → seconds for one image from it to the end, from one batch that is timed node by node."""
+        x, _ = next(self._batches(self.images[:GLANCE_IMAGES]))
+        times = self._in_pool(node_times, self.network, x).result()
+        rest = np.append(np.cumsum(times[::-1])[::-1], 0.0) / len(x)
+        return {target.name: float(rest[target.start(self.network)]) for target in cells.targets}
 
-    @cached_property
-    def _node_times(self) -> dict[int, float]:
-        timed = _Timed(self.clones[0].graph_module)
-        with self._computing():
-            timed.run(next(self.batches())[0])
-        return {self.place[node]: time_s for node, time_s in timed.times.items()}
-
-    def measure(
-        self, layer: str, masks: Sequence[Tensor], *, done: float, cost: float, total: float
-    ) -> list[Evaluation]:
-        """Evaluate the model with each mask on one layer, all others dense."""
-        dense = self.model.prunable()[layer].weight.detach()  # type: ignore[operator]
-        weights = [dense.masked_fill(~mask.to(dense.device), 0.0) for mask in masks]
-        tallies = [Tally(self.splits, "select", limit=self.settings.images) for _ in masks]
-        images, seen = len(tallies[0].indices), 0
-        batches = self.batches()
-        free = list(range(len(self.clones)))  # clones at rest; list.pop and append are atomic
-
-        def prefix(x: Tensor) -> dict[int, Any]:
-            # Nothing before the layer reads its weight, so that a clone serves both uses at once.
-            with self._computing():
-                return {self.place[node]: value for node, value in self.clones[0].prefix(x, layer).items()}
-
-        def level(index: int, state: dict[int, Any], y: Tensor) -> None:
-            which = free.pop()
-            try:
-                with self._computing():
-                    self.clones[which].prunable()[layer].weight.copy_(weights[index])  # type: ignore[operator]
-                    nodes = self.nodes[which]
-                    logits = self.clones[which].resume({nodes[place]: v for place, v in state.items()}, layer)
-                    tallies[index].add(logits, y)
-            finally:
-                free.append(which)
-
-        try:
-            following: tuple[Future[dict[int, Any]], Tensor] | None = self._ahead(prefix, batches)
-            while following is not None:
-                self.progress.update(done + cost * seen / images, total, f"Measuring {layer}")
-                state, y = following[0].result(), following[1]
-                running = [self.pool.submit(level, index, state, y) for index in range(len(masks))]
-                following = self._ahead(prefix, batches)
-                for one in running:
-                    one.result()
-                    self.progress.check()
-                seen += len(y)
-        finally:
-            with torch.no_grad():
-                for clone in self.clones:
-                    clone.prunable()[layer].weight.copy_(dense)  # type: ignore[operator]
-        return [tally.evaluation() for tally in tallies]
-
-    def _ahead(self, prefix: Any, batches: Iterator[tuple[Tensor, Tensor]]) -> Any:
-        """Start the next batch's prefix, so that no thread rests while the last levels of this one end."""
-        batch = next(batches, None)
-        return None if batch is None else (self.pool.submit(prefix, batch[0]), batch[1])
+    def _tell(self, cells: Cells, costs: Mapping[str, float], target: Target, count: int, images: int) -> None:
+        """Report the share of the time that is over; what is left is foreseen from the cells' intervals."""
+        self.spent += costs[target.name] * count * images
+        left = sum(costs[cell.target.name] * cells.left(cell) for cell in cells.all)
+        now = time.monotonic()
+        left_s = left * (now - self.measuring) / self.spent if self.spent > 0 else 0.0
+        self.share = max(self.share, (now - self.begun) / (now - self.begun + left_s))
+        self.progress.update(self.share, 1.0, f"Measuring {target.name}")
 
 
-class _Timed(fx.Interpreter):
-    """Runs a graph and keeps the seconds that each node took."""
+def _add(seen: Seen, future: "Future[tuple[Rows, bool]]") -> None:
+    rows, broken = future.result()
+    seen.add(rows, broken=broken)
 
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.times: dict[fx.Node, float] = {}
 
-    def run_node(self, n: fx.Node) -> Any:
-        start = time.perf_counter()
-        try:
-            return super().run_node(n)
-        finally:
-            self.times[n] = time.perf_counter() - start
+def _bytes(values: Values) -> int:
+    return sum(value.nbytes for value in values.values() if isinstance(value, Tensor))

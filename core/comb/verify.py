@@ -6,6 +6,7 @@ that stay. Nothing else is changed, and nothing is assumed of activations (that 
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,10 @@ from .reader import Contraction
 from .rules.elementwise import OVER_SURVIVORS
 from .survivors import Removal, Survivors
 
-__all__ = ["Verification", "verify", "without"]
+__all__ = ["Gone", "Verification", "contractions_without", "over_survivors", "verify", "without"]
+
+Gone = Mapping[fx.Node, list[tuple[Contraction, np.ndarray]]]
+"""Node → the dimensions that shrink there, each with bool ``[size]``: which indices stay."""
 
 
 @dataclass(frozen=True)
@@ -101,22 +105,43 @@ def _shapes(value: Any) -> Any:
     return [_shapes(item) for item in value] if isinstance(value, tuple | list) else None
 
 
+def contractions_without(found: Comb, survivors: Survivors) -> tuple[Gone, Gone]:
+    """Where a removal ends: nodes that sum over a dimension that shrinks, and norms that take statistics over one."""
+    sums: dict[fx.Node, list[tuple[Contraction, np.ndarray]]] = defaultdict(list)
+    norms: dict[fx.Node, list[tuple[Contraction, np.ndarray]]] = defaultdict(list)
+    for contraction in found.reader.contractions:
+        if not survivors.whole(contraction.axis):
+            table = norms if contraction.normed else sums
+            table[contraction.node].append((contraction, survivors.keep(contraction.axis)))
+    return sums, norms
+
+
+def over_survivors(
+    module: fx.GraphModule,
+    node: fx.Node,
+    args: Any,
+    kwargs: Any,
+    gone: list[tuple[Contraction, np.ndarray]],
+    values: Mapping[fx.Node, Any],
+) -> Tensor:
+    """A norm (or mean, maximum, …) over the indices that stay; removed places hold zeros.
+
+    ``values`` are those of the nodes that a norm's function reads.
+    """
+    if node.op == "call_function" and name_of(node.target) in OVER_SURVIVORS:
+        return _reduced_over_survivors(node, args, kwargs, gone)
+    return _norm_of_survivors(module, node, args[0], gone, values)
+
+
 class _Without(fx.Interpreter):
     def __init__(self, found: Comb, survivors: Survivors) -> None:
         super().__init__(found.model.graph_module)
-        self._sums: dict[fx.Node, list[tuple[Contraction, np.ndarray]]] = defaultdict(list)
-        self._norms: dict[fx.Node, list[tuple[Contraction, np.ndarray]]] = defaultdict(list)
-        for contraction in found.reader.contractions:
-            if not survivors.whole(contraction.axis):
-                table = self._norms if contraction.normed else self._sums
-                table[contraction.node].append((contraction, survivors.keep(contraction.axis)))
+        self._sums, self._norms = contractions_without(found, survivors)
 
     def run_node(self, n: fx.Node) -> Any:
         if n in self._norms:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            if n.op == "call_function" and name_of(n.target) in OVER_SURVIVORS:
-                return _reduced_over_survivors(n, args, kwargs, self._norms[n])
-            return _norm_of_survivors(self.module, n, args[0], self._norms[n], self.env)  # type: ignore[arg-type]
+            return over_survivors(self.module, n, args, kwargs, self._norms[n], self.env)  # type: ignore[arg-type]
         return super().run_node(n)
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
@@ -143,7 +168,7 @@ def _norm_of_survivors(
     node: fx.Node,
     x: Tensor,
     gone: list[tuple[Contraction, np.ndarray]],
-    env: dict[fx.Node, Any],
+    env: Mapping[fx.Node, Any],
 ) -> Tensor:
     """A norm, or the standardisation of a weight, over the indices that stay; removed places hold zeros."""
     if node.op == "call_module":

@@ -12,15 +12,15 @@ from . import JobContext, job_kind
 
 # An interrupted measurement (kill -9) loses at most this much.
 _SAVE_EVERY_S = 10.0
-_VERSION = 1
+_VERSION = 2  # of what is measured under the same settings
 
 
 @job_kind("sensitivity")
 def sensitivity(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Measure the sensitivity of the session's model on its data. Cached by content.
+    """Measure the sensitivity of the session's model on its data, of its layers or groups. Cached by content.
 
     Payload: ``settings`` (SensitivitySettings as JSON, optional). Result: ``sensitivity_id``. Partial: the JSON of
-    ``measure_sensitivity`` so far. A cancelled measurement keeps its layers, and the next one continues from them.
+    ``measure_sensitivity`` so far. A cancelled measurement keeps its settled cells; the next one continues from them.
     """
     from ...analysis.sensitivity import SensitivitySettings, measure_sensitivity
     from .. import loading
@@ -90,6 +90,6 @@ class _KeepingProgress(Progress):
     def keep(self) -> None:
         """Store what was published last, unless it is stored."""
         self._kept = time.monotonic()
-        if self._unkept is not None and self._unkept.get("layers"):
+        if self._unkept is not None and (self._unkept.get("layers") or self._unkept.get("groups")):
             self._keeper.put(self._unkept, complete=False)
         self._unkept = None
