@@ -37,6 +37,7 @@ OWN = {
     "delete_session": "session_id",
     "set_session_model": "session_id",
     "set_session_data": "session_id",
+    "set_session_lineage": "session_id",
     "save_draft": "session_id",
     "add_variant": "session_id",
     "rename_variant": "variant_id",

@@ -37,12 +37,14 @@ def import_bundle(
     name: str = "",
     owner: str = "",
     how: str = "import",
+    into: str | None = None,
     progress: Progress = SILENT,
 ) -> Session:
     """A new session from a bundle: models, variants with their weights, measurements, plans and views.
 
     What needs no data works at once. Data of a source that is part of Espalier are found; for others the session asks
-    for their folder, and takes only those with the fingerprint that the bundle names.
+    for their folder, and takes only those with the fingerprint that the bundle names. ``into``: the id of an empty
+    session that is filled instead of a new one.
 
     Raises:
         StoreError: when the bundle is hostile, damaged, not whole, or of a newer version; nothing is stored then.
@@ -67,7 +69,7 @@ def import_bundle(
         for place in artifacts.values():
             progress.check()
             _ = workspace.artifacts.put_folder(place) if place.is_dir() else workspace.artifacts.put_file(place)
-        session = plant(workspace, snapshot, how=how, name=name, owner=owner, title=snapshot.name)
+        session = plant(workspace, snapshot, how=how, name=name, owner=owner, title=snapshot.name, into=into)
     progress.update(4, 4, "Done")
     return session
 

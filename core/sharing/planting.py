@@ -18,9 +18,18 @@ NOTES = "notes"
 
 
 def plant(
-    workspace: Workspace, snapshot: Snapshot, *, how: str, name: str = "", owner: str = "", title: str = ""
+    workspace: Workspace,
+    snapshot: Snapshot,
+    *,
+    how: str,
+    name: str = "",
+    owner: str = "",
+    title: str = "",
+    into: str | None = None,
 ) -> Session:
     """A new session with everything that the snapshot holds; the one it came from is not touched.
+
+    ``into``: the id of an empty session that is filled instead of a new one.
 
     ``how`` ("fork", "import") and ``title`` are remembered as a step of ``Session.lineage``. Models, data and
     sensitivities that the workspace knows already are kept as they are: what came from elsewhere never replaces them.
@@ -37,13 +46,27 @@ def plant(
         "made": now().isoformat(),
         "espalier": snapshot.espalier or program_version(),
     }
-    session = store.create_session(name or snapshot.name, owner, lineage=[*snapshot.lineage, step])
+    lineage = [*snapshot.lineage, step]
+    if into is None:
+        session = store.create_session(name or snapshot.name, owner, lineage=lineage)
+    else:
+        session = _emptied(store, into)
+        store.set_session_lineage(into, lineage)
+        store.rename_session(into, name or snapshot.name)
     try:
         _fill(store, session, snapshot)
     except BaseException:
-        store.delete_session(session.id)
+        if into is None:
+            store.delete_session(session.id)
         raise
     return store.get_session(session.id)
+
+
+def _emptied(store: Store, session_id: str) -> Session:
+    session = store.get_session(session_id)
+    if session.model_id is not None or store.variants(session_id):
+        raise StoreError("This session holds a model already; what comes from elsewhere needs an empty one.")
+    return session
 
 
 def _fill(store: Store, session: Session, snapshot: Snapshot) -> None:

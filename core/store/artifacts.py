@@ -31,6 +31,8 @@ class Artifacts:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._temporary = root / "incoming"
+        # Artifacts whose content was compared with their name, and how their files looked then.
+        self._verified: dict[str, tuple[tuple[str, int, int], ...]] = {}
         with file_errors("create the artifact folder", root):
             self._temporary.mkdir(parents=True, exist_ok=True)
 
@@ -64,15 +66,21 @@ class Artifacts:
     def path(self, artifact: str) -> Path:
         """Where the file or folder lies. Treat it as read-only: its name is the hash of its content.
 
+        The content is compared with the name when it is first asked for in this process, and whenever a file looks
+        different since: a damaged file gives an error and never a wrong number.
+
         Raises:
-            StoreError: when there is no such artifact.
+            StoreError: when there is no such artifact, or it is damaged.
         """
-        place = self._place(artifact)
-        if (place / "folder").is_dir():
-            return place / "folder"
-        for path in place.glob("file*"):
-            return path
-        raise StoreError(f"The stored file {artifact[:12]}… is missing from {self.root}; make its result again.")
+        place = self._content(artifact)
+        if place is None:
+            raise StoreError(f"The stored file {artifact[:12]}… is missing from {self.root}; make its result again.")
+        if not self._intact(artifact, place):
+            raise StoreError(
+                f"The stored file {artifact[:12]}… is damaged: its content is not what was stored in {self.root}. "
+                "Check the disk and make its result again."
+            )
+        return place
 
     def __contains__(self, artifact: str) -> bool:
         return _ID.fullmatch(artifact) is not None and self._place(artifact).is_dir()
@@ -113,6 +121,22 @@ class Artifacts:
             if path.stat().st_mtime < time.time() - _STALE_S:
                 shutil.rmtree(path, ignore_errors=True)
 
+    def _content(self, artifact: str) -> Path | None:
+        place = self._place(artifact)
+        if (place / "folder").is_dir():
+            return place / "folder"
+        return next(iter(place.glob("file*")), None)
+
+    def _intact(self, artifact: str, content: Path) -> bool:
+        with file_errors("read", content):
+            looks = _looks(content)
+            if self._verified.get(artifact) != looks:
+                if identity_of(content) != artifact:
+                    self._verified.pop(artifact, None)
+                    return False
+                self._verified[artifact] = looks
+        return True
+
     def _place(self, artifact: str) -> Path:
         if not _ID.fullmatch(artifact):
             raise StoreError("A stored file is named by 64 hexadecimal digits; this name is not one.")
@@ -125,7 +149,14 @@ class Artifacts:
 
     def _put(self, artifact: str, write: Callable[[Path], None]) -> str:
         place = self._place(artifact)
-        if not self._touch(place):
+        if self._touch(place):
+            content = self._content(artifact)
+            if content is not None and self._intact(artifact, content):
+                return artifact
+            # What lies there is damaged: it makes room for what it should be.
+            with file_errors("store a file in", self.root):
+                place.rename(self._temporary / f"damaged-{secrets.token_hex(8)}")
+        if not place.is_dir():
             temporary = self._temporary / secrets.token_hex(8)
             with file_errors("store a file in", self.root):
                 try:
@@ -166,6 +197,12 @@ def identity_of(path: Path) -> str:
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}\0{_hash_file(file)}\n".encode())
         return digest.hexdigest()
+
+
+def _looks(content: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of the files: what changes when one is written again."""
+    files = [content] if content.is_file() else sorted(file for file in content.rglob("*") if file.is_file())
+    return tuple((file.name, found.st_size, found.st_mtime_ns) for file in files for found in (file.stat(),))
 
 
 def _hash_file(path: Path) -> str:

@@ -69,6 +69,10 @@ class SessionRows(Rows):
         """The session with other data."""
         return self._change_session(session_id, data_id=data_id)
 
+    def set_session_lineage(self, session_id: str, lineage: Sequence[Mapping[str, Any]]) -> Session:
+        """The session with what it comes from, the first first."""
+        return self._change_session(session_id, lineage=[dict(step) for step in lineage])
+
     def save_draft(self, session_id: str, plan: Mapping[str, Any], *, revision: int) -> Session:
         """Store the draft plan if nobody stored another one since ``revision`` was read; the revision grows by one.
 
