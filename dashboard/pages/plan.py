@@ -7,30 +7,34 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.comb.sheet import GroupSheet
+from core.jobs.lineage import line_of
 from core.methods import METHODS
 from core.pruning.plan import Plan
 from core.store.records import Dataset, Model, Session
-from dashboard import backend, state, stored
+from dashboard import backend, stored
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.course import draw_course
 from dashboard.components.empty import empty, require_model
-from dashboard.components.format import escape, short
+from dashboard.components.format import short
 from dashboard.components.group_estimate import draw_group_estimate
-from dashboard.components.group_facts import known_names, unknown_names
+from dashboard.components.group_facts import known_names
 from dashboard.components.group_plan import draw_bars, draw_groups, find_groups, nothing_to_remove
 from dashboard.components.group_preview import preview_groups
 from dashboard.components.plan_charts import layer_bars
 from dashboard.components.plan_check import checks_of, draw_check
 from dashboard.components.plan_controls import draw_controls, draw_schedule, removes_units
+from dashboard.components.plan_diff import draw_diff
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_estimate import Preview, draw_estimate, preview_of, usable_sensitivity
-from dashboard.components.plan_files import draw_files
+from dashboard.components.plan_head import draw_conflict, draw_head, draw_unknown_names
 from dashboard.components.plan_layers import layer_table, prunable_layers
 from dashboard.components.plan_race import draw_race
 from dashboard.components.plan_run import draw_run
 from dashboard.components.plan_score import basis_for, expected_score
 from dashboard.components.plan_search import draw_search
+from dashboard.components.plan_speed import draw_speed
+from dashboard.components.plan_start import Base, base_of, draw_reading, draw_start
 from dashboard.components.plan_table import draw_bulk, draw_protected, draw_table
 from dashboard.components.plan_times import draw_times, profile_of
 
@@ -44,25 +48,32 @@ _TALL_PX = 560
 
 def render() -> None:
     """Draw the page."""
-    session, model = require_model()
-    layers = prunable_layers(model)
-    if not layers:
+    session, dense_model = require_model()
+    if not prunable_layers(dense_model):
         st.title("Plan")
         empty("Nothing to prune in this model", "It has no convolution or linear layer with weights of its own.")
         return
     editor = DraftEditor(session)
     if editor.conflict and f"plan-{editor.generation}-slider" not in st.session_state:
         editor.reload()  # the page is drawn from nothing: there is no stale view that an edit could have come from
-    _head(editor)
-    _conflict(editor)
+    draw_head(editor)
+    draw_conflict(editor)
+    base = base_of(session, dense_model, editor.plan.start)
+    if base.model is None and base.variant is not None:
+        draw_start(editor, base)
+        draw_reading(session, base.variant)
+        return
+    model = base.model or dense_model
+    layers = prunable_layers(model)
     units = removes_units(editor.plan.method)
     sheet = stored.group_sheet(model) if units else None
     names = {str(layer["name"]) for layer in layers}
     if not units or sheet is not None:
-        _unknown_names(editor, known_names(sheet) if sheet is not None else names)
+        draw_unknown_names(editor, known_names(sheet) if sheet is not None else names)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        problem = draw_controls(editor)
+        draw_start(editor, base)
+        problem = draw_controls(editor) or base.problem
         draw_course(editor.plan, session)
         run = st.container()
         if METHODS[editor.plan.method].trains:
@@ -75,21 +86,22 @@ def render() -> None:
     if removes_units(editor.plan.method) != units:
         st.rerun()  # the method was changed above: another page belongs to it
     if sheet is not None:
-        impossible = _groups(editor, session, model, sheet, right, problem)
+        impossible = _groups(editor, session, base, sheet, right, problem)
     else:
-        impossible = _layers(editor, session, model, layers, right)
+        impossible = _layers(editor, session, base, layers, right)
     with run:
         draw_run(editor, session, reason=problem or impossible or _no_data(session))
-    code_drawer("plan", _facts(session, model, editor.plan))
+    code_drawer("plan", _facts(session, dense_model, editor.plan, base))
 
 
 def _layers(
-    editor: DraftEditor, session: Session, model: Model, layers: Sequence[dict[str, Any]], right: DeltaGenerator
+    editor: DraftEditor, session: Session, base: Base, layers: Sequence[dict[str, Any]], right: DeltaGenerator
 ) -> str | None:
     """Estimate, bars and table of layers. Returns why the plan is impossible, or None."""
-    sensitivity = usable_sensitivity(session, editor.plan)
+    model = base.known_model
+    sensitivity = None if base.further else usable_sensitivity(session, editor.plan)
     shown = preview_of(editor.plan, model, sensitivity)
-    dense = state.dense_variant(session)
+    basis = None if base.further else basis_for(session, model, editor.plan)
     metric = "mIoU" if model.description.get("task") == "segmentation" else "accuracy"
     with right:
         checks = checks_of(session)
@@ -97,20 +109,32 @@ def _layers(
             shown,
             editor.plan,
             expected=expected_score(
-                basis_for(session, model, editor.plan),
+                basis,
                 shown.effect(editor.plan),
                 editor.plan,
                 metric=metric,
                 checks=checks,
             ),
             sensitivity=sensitivity,
-            dense_sizes=dense.sizes if dense else {},
+            dense_sizes=base.sizes,
             latency=profile_of(model),
         )
         if not removes_units(editor.plan.method):
             draw_check(session, editor.plan, _data(session), metric=metric, reason=shown.problem, checks=checks)
             draw_search(editor, session, metric=metric, reason=_no_data(session))
+        curves = sensitivity.result if sensitivity is not None else None
+        if not removes_units(editor.plan.method):
+            draw_speed(session, editor.plan, model, sheet=None, sensitivity=curves)
         _bars(editor.plan, layers, shown)
+        draw_diff(
+            editor,
+            session,
+            model,
+            sheet=stored.group_sheet(model),
+            sizes=base.sizes,
+            sensitivity=curves,
+            basis=basis,
+        )
     if removes_units(editor.plan.method):
         find_groups(session, model)
         return None
@@ -127,7 +151,7 @@ def _layers(
 def _groups(
     editor: DraftEditor,
     session: Session,
-    model: Model,
+    base: Base,
     sheet: GroupSheet,
     right: DeltaGenerator,
     problem: str | None,
@@ -137,80 +161,22 @@ def _groups(
         with right:
             nothing_to_remove(sheet)
         return "This model has no group that can shrink."
-    shown = preview_groups(sheet, editor.plan)
-    dense = state.dense_variant(session)
+    model, shown = base.known_model, preview_groups(sheet, editor.plan)
+    basis = None if base.further else basis_for(session, model, editor.plan)
     metric = "mIoU" if model.description.get("task") == "segmentation" else "accuracy"
     with right:
         checks, plan = checks_of(session), editor.plan
-        expected = expected_score(basis_for(session, model, plan), shown.effect, plan, metric=metric, checks=checks)
+        expected = expected_score(basis, shown.effect, plan, metric=metric, checks=checks)
         times = profile_of(model)
-        draw_group_estimate(shown, plan, expected=expected, dense_sizes=dense.sizes if dense else {}, latency=times)
+        draw_group_estimate(shown, plan, expected=expected, dense_sizes=base.sizes, latency=times)
         draw_times(session, times)
         draw_check(session, plan, _data(session), metric=metric, reason=problem or shown.problem, checks=checks)
         draw_search(editor, session, metric=metric, reason=_no_data(session))
+        draw_speed(session, plan, model, sheet=sheet)
         draw_bars(sheet, shown)
+        draw_diff(editor, session, model, sheet=sheet, sizes=base.sizes, sensitivity=None, basis=basis)
     draw_groups(editor, sheet, shown, prunable_layers(model))
     return shown.problem
-
-
-def _head(editor: DraftEditor) -> None:
-    """Title, and what concerns the draft as a whole: undo, redo, reset, file."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="plan-head"):
-        st.title("Plan", width="content")
-        with st.container(horizontal=True, horizontal_alignment="right", width="content", gap="small"):
-            past, future = editor.history.past, editor.history.future
-            if st.button("Undo", icon=":material/undo:", disabled=not past, key="plan-undo"):
-                editor.undo()
-                st.rerun()
-            if st.button("Redo", icon=":material/redo:", disabled=not future, key="plan-redo"):
-                editor.redo()
-                st.rerun()
-            if st.button("Reset", icon=":material/restart_alt:", key="plan-reset", disabled=editor.plan == Plan()):
-                editor.edit(lambda _: Plan(), redraw=True)
-                st.rerun()
-            draw_files(editor)
-
-
-def _conflict(editor: DraftEditor) -> None:
-    if not editor.conflict:
-        return
-    with st.container(border=True, key="plan-conflict"):
-        st.warning(
-            "**This plan was changed elsewhere**, in another tab or by somebody else. What you see here is not saved. "
-            "Reload to see the newest plan, then repeat your edit.",
-            icon=":material/sync_problem:",
-        )
-        if st.button("Reload the plan", type="primary", key="plan-reload"):
-            editor.reload()
-            st.rerun()
-
-
-def _unknown_names(editor: DraftEditor, known: set[str]) -> None:
-    """Names in the draft that mean nothing here (another model was opened, a plan was loaded, the method changed)."""
-    strange = unknown_names(editor.plan, known)
-    if not strange:
-        return
-    shown = ", ".join(escape(short(name, 30), markdown=True) for name in strange[:3]) + (
-        " …" if len(strange) > 3 else ""
-    )
-    groups = all(name.startswith("group:") for name in strange) and not removes_units(editor.plan.method)
-    said = (
-        f"The plan names {len(strange)} groups, and this method knows layers only: {shown}."
-        if groups
-        else f"The plan names {len(strange)} layers or groups that this model does not have: {shown}."
-    )
-    st.warning(said, icon=":material/link_off:")
-    if st.button("Remove them from the plan", key="plan-drop-unknown"):
-
-        def dropped(plan: Plan) -> Plan:
-            return plan.changed(
-                overrides={name: value for name, value in plan.overrides.items() if name in known},
-                patterns={name: value for name, value in plan.patterns.items() if name in known},
-                protected=tuple(name for name in plan.protected if name in known),
-            )
-
-        editor.edit(dropped, redraw=True)
-        st.rerun()
 
 
 def _bars(plan: Plan, layers: Sequence[dict[str, Any]], shown: Preview) -> None:
@@ -247,7 +213,14 @@ def _data(session: Session) -> Dataset | None:
     return backend.store().get_dataset(session.data_id) if session.data_id else None
 
 
-def _facts(session: Session, model: Model, plan: Plan) -> dict[str, Any]:
-    """What the code drawer needs to know."""
-    data = backend.store().get_dataset(session.data_id) if session.data_id else None
-    return {"model": model.spec, "data": data.spec if data else None, "plan": plan.to_json()}
+def _facts(session: Session, model: Model, plan: Plan, base: Base) -> dict[str, Any]:
+    """What the code drawer needs to know; ``before``: the plans of the variants that this one starts from."""
+    store = backend.store()
+    data = store.get_dataset(session.data_id) if session.data_id else None
+    line = line_of(store, base.variant) if base.variant is not None else []
+    return {
+        "model": model.spec,
+        "data": data.spec if data else None,
+        "plan": plan.to_json(),
+        "before": [variant.plan for variant in line if variant.plan is not None],
+    }
