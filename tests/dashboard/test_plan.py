@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from core.errors import PlanError
+from core.planning.bytes import sparse_file
 from core.pruning.plan import Plan
 from core.store import Workspace
 from core.store.records import JobState
 from dashboard.components.plan_charts import layer_bars
 from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, edited_plan, match_items
 from dashboard.components.plan_draft import EditHistory, normalised, with_bulk, with_override
-from dashboard.components.plan_estimate import estimated_bytes
 from dashboard.components.plan_files import parse_plan_file
 from dashboard.components.plan_layers import layer_frame, layer_items
 from dashboard.components.plan_run import default_name
@@ -106,12 +106,10 @@ class TestTable:
 class TestEstimate:
     def test_bytes_are_those_of_the_dense_file_at_sparsity_0_and_fall(self):
         sizes = {"dense_bytes": 4000, "sparse_bytes": 3700}
-        estimates = [
-            estimated_bytes({"parameters": 1000, "nonzero_parameters": kept}, sizes) for kept in (1000, 500, 100, 0)
-        ]
+        estimates = [sparse_file(kept, 1000, sizes) for kept in (1000, 500, 100, 0)]
         assert estimates[0] == 3700
         assert all(later < earlier for earlier, later in itertools.pairwise(estimates))
-        assert estimated_bytes({"parameters": 1000, "nonzero_parameters": 500}, {}) is None
+        assert sparse_file(500, 1000, {}) is None
 
     def test_bars_show_what_stays_and_what_goes(self):
         plan = Plan(protected=("stem.conv",), overrides={"head": 0.5})
@@ -174,7 +172,8 @@ class TestPage:
         seed_sensitivity(served)
         text = text_of(open_page("plan", session=seeded.session.id))
         assert "Expected accuracy" in text
-        assert "estimated, n = 500" in text
+        assert "estimated, n = " in text
+        assert "90% band" in text
 
     def test_slider_and_field_follow_each_other_and_the_draft(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)

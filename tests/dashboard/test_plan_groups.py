@@ -7,15 +7,16 @@ import pytest
 from core.errors import PlanError
 from core.methods import METHODS
 from core.methods.one_shot_structured import planned_removal
+from core.planning.outlook import untrained
 from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.plan import Plan
 from core.store import Workspace
 from core.store.records import JobState
 from dashboard.components.format import count, macs
-from dashboard.components.group_check import same_plan
+from dashboard.components.plan_check import same_plan
 from dashboard.components.group_edit import group_items, group_table, with_groups
 from dashboard.components.group_facts import choices_of, consequences, groups_named, listed
-from dashboard.components.group_preview import as_one_shot, effective, preview_groups
+from dashboard.components.group_preview import effective, preview_groups
 from dashboard.components.plan_choices import FIXED, PROTECTED, edited_plan, match_items
 from dashboard.components.plan_files import parse_plan_file
 from dashboard.components.plan_run import default_name
@@ -149,7 +150,7 @@ class TestPreview:
         assert shown.problem is None
         assert shown.left is not None
         assert shown.left.parameters < shown.dense.parameters
-        assert effective(as_one_shot(plan), "criterion") in GROUP_CRITERIA
+        assert effective(untrained(plan), "criterion") in GROUP_CRITERIA
 
     def test_protection_names_who_stays_whole_and_why(self):
         (said,) = consequences(grouped("resnet").sheet, _plan(protected=("layer1.1.conv2",)))
