@@ -36,8 +36,8 @@ DEFAULT_Q = 2.5
 """Half-width of the band in log odds before there are enough measured plans."""
 
 START: dict[tuple[Kind, bool, bool], tuple[float, float]] = {
-    ("weights", True, True): (2.0, 4.0),
-    ("weights", True, False): (2.8, 4.0),
+    ("weights", True, True): (1.7, 2.8),
+    ("weights", True, False): (2.3, 3.0),
     ("weights", False, True): (0.0, 3.0),
     ("weights", False, False): (0.8, 3.5),
     ("units", True, True): (1.0, 3.0),
