@@ -27,7 +27,7 @@ def main() -> None:
         if door is not None and visitor.person(door) is None and not _is_public(page.url_path):
             login.draw(door)
             return
-        masthead.draw()
+        masthead.draw(page.url_path)
         page.run()
     except EspalierError as error:
         _LOG.warning("%s: %s", page.title, error)

@@ -14,7 +14,8 @@ __all__ = ["PageEntry", "catalogue", "streamlit_page"]
 @dataclass(frozen=True)
 class PageEntry:
     """One page. ``url`` is its path below the server's root and its name in ``state.go``. ``public``: where people log
-    in, also those may see it who did not (module attribute ``PUBLIC``)."""
+    in, also those may see it who did not (module attribute ``PUBLIC``). ``listed``: whether it stands in the head of
+    every page (``LISTED``); those that do not are drawn without that head."""
 
     title: str
     url: str
@@ -22,6 +23,7 @@ class PageEntry:
     summary: str
     render: Callable[[], None]
     public: bool = False
+    listed: bool = True
 
 
 @functools.cache
@@ -36,7 +38,15 @@ def catalogue() -> dict[str, PageEntry]:
         module = importlib.import_module(f"{pages.__name__}.{item.name}")
         summary = (module.__doc__ or "").strip().splitlines()[0] if module.__doc__ else ""
         found.append(
-            PageEntry(module.TITLE, module.URL, module.ORDER, summary, module.render, getattr(module, "PUBLIC", False))
+            PageEntry(
+                module.TITLE,
+                module.URL,
+                module.ORDER,
+                summary,
+                module.render,
+                public=getattr(module, "PUBLIC", False),
+                listed=getattr(module, "LISTED", True),
+            )
         )
     found.sort(key=lambda entry: (entry.order, entry.url))
     return {entry.url: entry for entry in found}

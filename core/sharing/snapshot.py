@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 
 from ..errors import StoreError
 from ..settings import Settings
-from ..store import Measurement, Session, Store, Variant, Workspace
+from ..store import Measurement, Model, Session, Store, Variant, Workspace
 from ..store.connection import now
 from .privacy import own_folders, without_paths
 
@@ -141,6 +141,10 @@ class Snapshot(Settings):
     def saved_models(self) -> list[tuple[str, str]]:
         """Name and artifact of every model that is saved: those of rows, then those of variants."""
         return [(part.name, part.artifact) for part in self.models] + [(v.name, v.artifact) for v in self.variants]
+
+    def model_record(self) -> Model:
+        """The session's model as the store would give it."""
+        return Model(created=self.taken, **self.model.model_dump())
 
     def variant_records(self) -> list[Variant]:
         """The variants as the store would give them, for whatever reads records."""

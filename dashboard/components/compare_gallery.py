@@ -13,7 +13,7 @@ from dashboard.components.format import escape, short, whole
 from dashboard.components.gallery_pictures import STYLE, flip_html, legend_of, mask_html
 from dashboard.components.jobs import job_banner, submit
 
-__all__ = ["draw_gallery", "kept_by", "told"]
+__all__ = ["draw_gallery", "kept_by", "show_gallery", "stored_gallery", "told"]
 
 _MASKS, _FLIPS = 24, 48
 _MASKS_PER_PAGE, _FLIPS_PER_PAGE = 4, 12
@@ -41,18 +41,28 @@ def draw_gallery(variant: Variant, session: Session, measurements: Sequence[Meas
             job_banner(job, key="gallery-ended")
         return
     try:
-        gallery = _gallery(str(newest.result.get("artifact")), str(backend.workspace().folder))
+        gallery = stored_gallery(newest)
     except EspalierError as error:
         st.error(escape(error, markdown=True), icon=":material/broken_image:")
         _start(variant, session)
         return
+    show_gallery(gallery, variant.id)
+
+
+def show_gallery(gallery: Gallery, key: str) -> None:
+    """What changed, in words and pictures."""
     st.caption(escape(told(gallery), markdown=True))
     if not len(gallery):
         return
     if gallery.task == "segmentation":
-        _masks(gallery, variant.id)
+        _masks(gallery, key)
     else:
-        _flips(gallery, variant.id)
+        _flips(gallery, key)
+
+
+def stored_gallery(newest: Measurement) -> Gallery:
+    """The gallery that a measurement names; EspalierError when it cannot be read."""
+    return _gallery(str(newest.result.get("artifact")), str(backend.workspace().folder))
 
 
 def told(gallery: Gallery) -> str:

@@ -23,15 +23,20 @@ _ASIDE = 90
 """Pages from this place on are no step of the work: they stand apart."""
 
 
-def draw() -> None:
-    """Draw the masthead and, when the URL names a session, its strip."""
+def draw(url: str = "") -> None:
+    """Draw the masthead of the page and, when the URL names a session, its strip; of pages that are not listed there,
+    only the brand."""
+    listed = [entry for entry in catalogue().values() if entry.listed]
+    bare = url in catalogue() and not catalogue()[url].listed
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html('<span class="esp-brand">Espalier</span>', width="content")
-        for entry in catalogue().values():
+        if bare:
+            return
+        for entry in listed:
             if entry.order < _ASIDE:
                 state.link(entry.url)
         with st.container(key="masthead-aside", width="content"):
-            for entry in catalogue().values():
+            for entry in listed:
                 if entry.order >= _ASIDE:
                     state.link(entry.url)
             _person()
