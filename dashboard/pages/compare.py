@@ -7,10 +7,12 @@ from typing import Any
 import streamlit as st
 
 from core.errors import StoreError
+from core.sharing.planting import NOTES
 from core.store.records import Measurement, Model, Session, Variant
 from dashboard import backend, state
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
+from dashboard.components.compare_card import draw_card
 from dashboard.components.compare_channels import draw_channels, proof_of
 from dashboard.components.compare_charts import layers_figure
 from dashboard.components.compare_classes import draw_classes
@@ -21,6 +23,7 @@ from dashboard.components.compare_latency import draw_latency
 from dashboard.components.compare_manage import draw_manage
 from dashboard.components.compare_paired import sentences
 from dashboard.components.compare_scatter import LATENCY, choose_cost, draw_scatter
+from dashboard.components.compare_share import draw_share
 from dashboard.components.compare_table import draw_table, ranking_words, settings_of
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
@@ -38,7 +41,9 @@ _TALL_PX = 560
 def render() -> None:
     """Draw the page."""
     session, model = require_model()
-    st.title("Compare")
+    with st.container(horizontal=True, vertical_alignment="center", key="compare-head"):
+        st.title("Compare", width="stretch")
+        draw_share(session)
     store = backend.store()
     variants = store.variants(session.id)
     for job in live_jobs(session.id):
@@ -114,6 +119,7 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
         )
         row = by_id[chosen]
         draw_manage(row.variant)
+        draw_card(row.variant)
     _remarks(row)
     left, right = st.columns([3, 2], gap="large")
     dense = next((item for item in rows if item.dense), None)
@@ -150,8 +156,9 @@ def _remarks(row: Row) -> None:
 
 def _notes(row: Row) -> list[str]:
     """What the run that made the variant noted."""
-    if row.variant.job_id is None:
-        return []
+    if row.variant.job_id is None:  # made elsewhere: what its run noted came along
+        found = backend.store().measurements(row.variant.id, NOTES)
+        return [str(note) for item in found for note in item.result.get(NOTES) or ()]
     with contextlib.suppress(StoreError):  # the history may have been cleared
         return list((backend.store().get_job(row.variant.job_id).result or {}).get("notes") or [])
     return []
