@@ -83,6 +83,7 @@ def test_the_server_process_has_not_loaded_torch_but_its_worker_may(server: Serv
     assert "libtorch" not in maps
 
 
+@pytest.mark.row("F07")
 def test_a_second_server_on_the_workspace_is_refused(server: Server) -> None:
     second = start("--workspace", str(server.workspace))
     _, errors = second.communicate(timeout=PATIENCE_S)
@@ -120,6 +121,7 @@ def test_a_port_that_is_taken_is_said_or_passed_over(server: Server, tmp_path: P
         assert run_app._free_port("127.0.0.1", None) > 8501
 
 
+@pytest.mark.row("F02")
 def test_sigterm_ends_it_within_seconds_with_its_worker(server: Server) -> None:
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert children

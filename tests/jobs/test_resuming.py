@@ -102,6 +102,7 @@ class TestResume:
             workspace.checkpoints.path("../artifacts")
 
 
+@pytest.mark.row("F01")
 class TestKill:
     def test_a_worker_killed_in_mid_job(self, tmp_path: Path) -> None:
         with Workspace.open(tmp_path) as workspace, Runner(workspace, import_torch=False) as runner:

@@ -73,6 +73,7 @@ def test_progress_and_eta_are_seen_while_it_runs(runner: Runner) -> None:
     assert now.state is JobState.DONE
 
 
+@pytest.mark.row("F10")
 def test_cancel_in_mid_job_is_quick_and_keeps_the_worker(runner: Runner) -> None:
     pid = worker_pid(runner)
     job = runner.submit("test_count", {"n": 100_000, "pause_s": 0.01})
@@ -84,6 +85,7 @@ def test_cancel_in_mid_job_is_quick_and_keeps_the_worker(runner: Runner) -> None
     assert worker_pid(runner) == pid
 
 
+@pytest.mark.row("F10")
 def test_a_job_that_ignores_the_cancel_loses_its_worker(runner: Runner) -> None:
     pid = worker_pid(runner)
     job = runner.submit("test_stubborn", {"seconds": 300})
@@ -106,6 +108,7 @@ def test_a_job_that_ignores_the_cancel_loses_its_worker(runner: Runner) -> None:
         ("quit", "The worker ended unexpectedly (exit code 0)"),
     ],
 )
+@pytest.mark.row("F09")
 def test_whatever_a_job_does_the_next_one_runs(runner: Runner, how: str, sentence: str) -> None:
     failed = run(runner, "test_fail", how=how)
     assert failed.state is JobState.FAILED
@@ -115,6 +118,7 @@ def test_whatever_a_job_does_the_next_one_runs(runner: Runner, how: str, sentenc
     assert run(runner, "test_count", n=2).state is JobState.DONE
 
 
+@pytest.mark.row("F01")
 def test_a_worker_killed_from_outside_fails_its_job_and_is_replaced(runner: Runner) -> None:
     job = runner.submit("test_count", {"n": 100_000, "pause_s": 0.01})
     until_progress(runner, job)
@@ -147,6 +151,7 @@ def test_measuring_pauses_work_which_then_goes_on(runner: Runner) -> None:
     assert runner.wait(work.id, timeout_s=PATIENCE_S).state is JobState.DONE
 
 
+@pytest.mark.row("F07")
 def test_a_second_server_on_the_same_folder_is_refused(runner: Runner) -> None:
     with (
         Workspace.open(runner.workspace.folder) as other,
@@ -188,6 +193,7 @@ def gone_within(pid: int, seconds: float) -> bool:
     return False
 
 
+@pytest.mark.row("F01")
 def test_kill_9_of_the_server_leaves_no_worker_and_the_job_is_interrupted(tmp_path: Path) -> None:
     process, worker = start_server(tmp_path)
     with process:
@@ -207,6 +213,7 @@ def test_kill_9_of_the_server_leaves_no_worker_and_the_job_is_interrupted(tmp_pa
             assert workspace.store.get_job(queued.id).state is JobState.RUNNING
 
 
+@pytest.mark.row("F02")
 def test_the_end_of_a_server_interrupts_within_seconds(tmp_path: Path) -> None:
     process, worker = start_server(tmp_path)
     with process:

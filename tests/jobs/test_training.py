@@ -91,6 +91,7 @@ def test_the_history_stays_and_the_checkpoint_goes(inline: tuple[Runner, Session
     assert variant.metrics["test"]["n"] > 0
 
 
+@pytest.mark.row("F10")
 def test_cancelled_and_resumed_gives_the_same_weights(inline: tuple[Runner, Session, Job]) -> None:
     runner, session, whole = inline
     job = submit(runner, session, "stopped")
@@ -124,6 +125,7 @@ def test_a_stored_model_teaches_by_its_artifact(inline: tuple[Runner, Session, J
 
 
 @pytest.mark.slow
+@pytest.mark.row("F01")
 def test_a_killed_worker_and_a_killed_server_change_nothing(tmp_path: Path) -> None:
     with Workspace.open(tmp_path) as workspace, Runner(workspace) as runner:
         session = opened(runner)

@@ -40,6 +40,7 @@ def test_the_default_folder_follows_one_rule(monkeypatch: pytest.MonkeyPatch, tm
     assert default_folder().name == "espalier"
 
 
+@pytest.mark.row("F05")
 def test_a_folder_that_cannot_be_written_is_refused_with_path_and_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file.*not a folder|file.*File exists"):
@@ -73,6 +74,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["noise", "truncated"])
+@pytest.mark.row("F06")
 def test_a_damaged_database_is_set_aside_and_said(tmp_path: Path, damage: str) -> None:
     with Workspace.open(tmp_path) as workspace:
         for n in range(50):
@@ -90,6 +92,7 @@ def test_a_damaged_database_is_set_aside_and_said(tmp_path: Path, damage: str) -
         assert workspace.notice is None
 
 
+@pytest.mark.row("F07")
 def test_one_server_per_folder_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     code = (
         "import sys, time; from core.store import Workspace\n"
@@ -124,6 +127,7 @@ def test_two_processes_write_at_once_and_nothing_is_lost(tmp_path: Path) -> None
     assert names == {f"{letter} {n}" for letter in "ab" for n in range(100)}
 
 
+@pytest.mark.row("F03")
 def test_kill_9_while_writing_leaves_a_workspace_that_opens(tmp_path: Path) -> None:
     # Each round writes an artifact and the row that names it: afterwards every row's artifact must be complete.
     code = (

@@ -59,6 +59,7 @@ def two_stages(model, splits, training, checkpoints, *, hooks=(), kill=None):
 
 
 @pytest.mark.parametrize("hooks", [(), (Shrink(),)], ids=["plain", "replaced"])
+@pytest.mark.row("F01")
 def test_killed_anywhere_and_continued_gives_the_same_bits(hooks, model, splits, training, tmp_path):
     whole = two_stages(model, splits, training, None, hooks=hooks)
     for epoch in (1, 2, 3, 4, 6):
@@ -141,6 +142,7 @@ class TestFiles:
         assert not (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize("moment", ["save", "rename"])
+    @pytest.mark.row("F04")
     def test_a_full_disk_is_said_in_words_and_leaves_the_one_before(self, tmp_path, monkeypatch, moment):
         checkpoints = Checkpoints(tmp_path)
         checkpoints.save(1, {"epoch": 1})
@@ -193,6 +195,7 @@ print(result.model.fingerprint())
 
 
 @pytest.mark.slow
+@pytest.mark.row("F01")
 def test_a_process_killed_with_signal_9_is_continued_to_the_same_bits(tmp_path):
     def start(folder):
         return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, text=True)
