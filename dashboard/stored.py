@@ -37,10 +37,11 @@ def group_sheet(model: Model) -> GroupSheet | None:
 
 
 def best_sensitivity(session: Session) -> Sensitivity | None:
-    """The newest complete measurement for the session's model and data, else the newest partial one, else None."""
+    """The newest complete measurement of layers for the session's model and data, else the newest partial, else None."""
     if not session.model_id or not session.data_id:
         return None
-    found = sorted(backend.store().sensitivities(session.model_id, session.data_id), key=lambda row: row.created)
+    known = backend.store().sensitivities(session.model_id, session.data_id)
+    found = sorted((row for row in known if row.result.get("layers")), key=lambda row: row.created)
     complete = [row for row in found if row.complete]
     candidates = complete or found
     return candidates[-1] if candidates else None

@@ -86,4 +86,5 @@ def _has_sensitivity(runner: Runner, session: Session) -> bool:
     session = store.get_session(session.id)
     if session.model_id is None or session.data_id is None:
         return False
-    return any(item.complete for item in store.sensitivities(session.model_id, session.data_id))
+    known = store.sensitivities(session.model_id, session.data_id)
+    return any(item.complete and item.result.get("layers") for item in known)
