@@ -37,7 +37,7 @@ def group_sheet(model: Model) -> GroupSheet | None:
 
 
 def best_sensitivity(session: Session) -> Sensitivity | None:
-    """The newest complete measurement of layers for the session's model and data, else the newest partial, else None."""
+    """The newest complete measurement of layers for the session's model and data, else a partial one, else None."""
     if not session.model_id or not session.data_id:
         return None
     known = backend.store().sensitivities(session.model_id, session.data_id)
