@@ -27,7 +27,7 @@ from ..pruning.masks import masks_for
 from ..pruning.ranking import unique_layers
 from .fast_network import Change, FastNetwork
 
-__all__ = ["Target", "group_targets", "layer_targets"]
+__all__ = ["GroupTarget", "Target", "group_targets", "layer_targets"]
 
 _SAMPLE = 1 << 16
 """Scores that a preview looks at, evenly spaced over the layer."""
@@ -83,7 +83,9 @@ class _Layer(Target):
         return flat[:: max(1, self.size // _SAMPLE)].float().cpu().numpy()
 
 
-class _Group(Target):
+class GroupTarget(Target):
+    """Units of one group."""
+
     def __init__(self, name: str, found: Comb, removals: Mapping[float, list[int]], scores: np.ndarray) -> None:
         self.name, self.size = name, found.group(name).units
         self._found, self._values = found, scores
@@ -92,6 +94,10 @@ class _Group(Target):
 
     def count(self, level: float) -> int:
         return self._counts[level]
+
+    def removal(self, count: int) -> list[int]:
+        """The units that go when so many go."""
+        return self._units[count]
 
     def change(self, network: FastNetwork, count: int) -> Change:
         return _without_units(self._found, {self.name: self._units[count]}, network) if count else {}
@@ -132,7 +138,7 @@ def group_targets(
     context: CalibrationContext,
     names: Sequence[str] | None,
     levels: Sequence[float],
-) -> list[Target]:
+) -> list[GroupTarget]:
     """Every group of ``names`` (all). A level takes the units that a plan takes whose override for it is this level.
 
     Raises:
@@ -163,7 +169,7 @@ def group_targets(
         return list(removal.get(name, ()))
 
     return [
-        _Group(name, found, {level: units(name, level) for level in levels}, scores[name])
+        GroupTarget(name, found, {level: units(name, level) for level in levels}, scores[name])
         for name in known
         if plain is None or name in plain
     ]

@@ -64,6 +64,7 @@ def sweep(
     context = CalibrationContext(
         splits=splits, images=settings.calibration_images, seed=settings.seed, progress=_OnlyCheck(progress)
     )
+    targets: Sequence[Target]
     if settings.of == "groups":
         targets = group_targets(model, settings.criterion, context, names, settings.levels)
     else:
