@@ -101,13 +101,25 @@ def figure(
 
 
 def draw(
-    shown: go.Figure, *, key: str, alt: str, on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore"
+    shown: go.Figure,
+    *,
+    key: str,
+    alt: str,
+    on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore",
+    width: Literal["stretch"] | int = "stretch",
 ) -> Any:
-    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the selection.
+    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the selection. ``width``: pixels.
 
     Tests hand a selection over as a plain dict: read it as ``event["selection"]["points"]``.
     """
     config = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
     return st.plotly_chart(
-        shown, key=key, alt=alt, on_select=on_select, selection_mode=("points",), theme="streamlit", config=config
+        shown,
+        key=key,
+        alt=alt,
+        on_select=on_select,
+        selection_mode=("points",),
+        theme="streamlit",
+        config=config,
+        width=width,
     )

@@ -10,16 +10,20 @@ from dashboard.components.badges import number_html, numbers
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.data_panel import data_panel, notes
 from dashboard.components.empty import empty, require_model
-from dashboard.components.format import count, escape, macs, percent, plain, shape, size
+from dashboard.components.format import count, escape, macs, percent, shape, size
 from dashboard.components.group_map import draw_map
-from dashboard.components.jobs import job_banner, latest_job, submit
+from dashboard.components.jobs import job_banner, latest_job
+from dashboard.components.layer_panel import layer_panel
+from dashboard.components.layer_time import measured_times, time_button
 from dashboard.components.layers import choose_layer, layer_frame
-from dashboard.components.plan_draft import DraftEditor, with_bulk, with_override
-from dashboard.components.weight_cut import Cut, cut_controls, draw_cut
+from dashboard.components.network_view import draw_network
+from dashboard.components.plan_draft import DraftEditor
 
 __all__ = ["ICON", "ORDER", "TITLE", "URL", "render"]
 
 TITLE, ICON, URL, ORDER = "Model", "", "model", 10
+
+_VIEWS = ("table", "drawing")
 
 
 def render() -> None:
@@ -80,91 +84,43 @@ def _nonfinite(model: Model) -> list[str]:
 
 
 def _layers(session: Session, model: Model, editor: DraftEditor) -> str | None:
-    """Table and cut line side by side; returns the chosen layer."""
-    st.header("Layers", anchor=False)
-    times, job = _times(session)
-    frame = layer_frame(model.description, plan=editor.plan, times=times)
-    prunable = frame[frame["prunable"]] if len(frame) else frame
-    if prunable.empty:
+    """The layers as a table or as a drawing; returns the chosen one."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.header("Layers", anchor=False, width="content")
+        prunable = any(layer["prunable"] for layer in model.description["layers"])
+        view = st.segmented_control(
+            "View", _VIEWS, default=_VIEWS[0], required=True, key="view", bind="query-params",
+            label_visibility="collapsed",
+        )  # fmt: skip
+    if view == "drawing" and model.description["layers"]:
+        return draw_network(session, model)
+    if not prunable:
         empty(
             "Nothing to prune in this model",
             "Only weights of convolutions and linear layers can be pruned, and this model has none.",
         )
         return None
+    return _table(session, model, editor)
+
+
+def _table(session: Session, model: Model, editor: DraftEditor) -> str | None:
+    """Table and cut line side by side; returns the chosen layer."""
+    times, job = measured_times(session)
+    frame = layer_frame(model.description, plan=editor.plan, times=times)
+    prunable = frame[frame["prunable"]]
     table, panel = st.columns([3, 2], gap="medium")
     with table:
         others = len(frame) - len(prunable)
         everything = others > 0 and st.toggle(f"Show the {others} layers that cannot be pruned", key="layers-all")
         chosen = choose_layer((frame if everything else prunable).reset_index(drop=True), key=f"layers-{model.id[:12]}")
-        _time_button(session, times, job)
+        time_button(session, times, job)
     with panel:
         weights = stored.weight_statistics(model)
         if chosen is None or chosen not in weights:
             empty("No weights to cut here", "Layers such as normalisation are not pruned; choose another one.")
         else:
-            st.fragment(_layer_panel)(session.id, model, chosen)
+            st.fragment(layer_panel)(session.id, model, chosen)
     return chosen
-
-
-def _layer_panel(session_id: str, model: Model, name: str) -> None:
-    """Histogram and cut line of one layer; only this part is drawn anew while the line moves."""
-    layer = stored.weight_statistics(model)[name]
-    editor = DraftEditor(backend.store().get_session(session_id))
-    st.subheader(f"`{plain(name).replace('`', '')}`", anchor=False)
-    protected = name in editor.plan.protected
-    planned = editor.plan.overrides.get(name)
-    cut = cut_controls(layer, key=f"cut-{model.id[:12]}-{name}", start=0.5 if planned is None else planned)
-    draw_cut(layer, cut, key=f"histogram-{model.id[:12]}-{name}")
-    _plan_buttons(editor, name, cut, protected=protected, planned=planned)
-
-
-def _plan_buttons(editor: DraftEditor, name: str, cut: Cut, *, protected: bool, planned: float | None) -> None:
-    if editor.conflict:
-        st.warning("The draft plan was changed elsewhere, in another tab or by someone with this link.")
-        if st.button("Reload the draft", key=f"reload-{name}"):
-            editor.reload()
-            st.rerun()
-        return
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        if st.button(
-            f"Fix at {percent(cut.sparsity)} in the plan", key=f"fix-{name}", type="primary", disabled=protected,
-            help="Protected layers stay dense; end the protection first." if protected else None,
-        ):  # fmt: skip
-            editor.edit(lambda plan: with_override(plan, name, round(cut.sparsity, 4)), redraw=True)
-            st.rerun()
-        if planned is not None and st.button("Free again", key=f"free-{name}"):
-            editor.edit(lambda plan: with_override(plan, name, None), redraw=True)
-            st.rerun()
-        keep = st.toggle("Protect", value=protected, key=f"protect-{name}-{editor.generation}", help="Stays dense.")
-        if keep != protected:
-            editor.edit(lambda plan: with_bulk(plan, [name], "protect" if keep else "free"), redraw=True)
-            st.rerun()
-    if planned is not None:
-        st.caption(f"The draft plan fixes this layer at {percent(planned)}.")
-    elif protected:
-        st.caption("The draft plan keeps this layer dense.")
-
-
-def _times(session: Session) -> tuple[dict[str, float] | None, Any]:
-    """The measured share of time per layer, newest first, and the latest job that measures it."""
-    dense = state.dense_variant(session)
-    found = backend.store().measurements(dense.id, kind="layer_times") if dense else []
-    newest = max(found, key=lambda measurement: measurement.created, default=None)
-    return (dict(newest.result["shares"]) if newest else None), latest_job(session.id, "layer_times")
-
-
-def _time_button(session: Session, times: dict[str, float] | None, job: Any) -> None:
-    if job is not None and (job.state.live or times is None):
-        job_banner(job)
-    if job is not None and job.state.live:
-        return
-    label = "Measure the time per layer" if times is None else "Measure the time again"
-    if st.button(label, key="measure-times", icon=":material/timer:"):
-        submit("layer_times", {}, session=session, title="Time per layer")
-        st.rerun()
-    if times is not None:
-        rest = f" What has no weights takes {percent(times['other'], 0)}." if times.get("other") else ""
-        st.caption(f"Share of time: measured in PyTorch on this machine, one example at a time.{rest}")
 
 
 def _facts(session: Session, model: Model, data: Dataset | None, layer: str | None) -> dict[str, Any]:
