@@ -8,7 +8,7 @@ import streamlit as st
 from core.errors import EspalierError
 from dashboard import backend, theme, visitor
 from dashboard.catalogue import catalogue, streamlit_page
-from dashboard.components import login, masthead
+from dashboard.components import login, masthead, presenter
 from dashboard.components.format import escape
 
 __all__ = ["main"]
@@ -27,7 +27,8 @@ def main() -> None:
         if door is not None and visitor.person(door) is None and not _is_public(page.url_path):
             login.draw(door)
             return
-        masthead.draw(page.url_path)
+        if not presenter.draw():
+            masthead.draw(page.url_path)
         page.run()
     except EspalierError as error:
         _LOG.warning("%s: %s", page.title, error)

@@ -46,7 +46,7 @@ def require_model() -> tuple[Session, Model]:
     model = state.current_model(session)
     if model is not None:
         return session, model
-    job = next((job for job in backend.store().jobs(session_id=session.id) if job.kind == "open"), None)
+    job = next((job for job in backend.store().jobs(session_id=session.id) if job.kind in ("open", "import")), None)
     if job is None:
         empty("No model in this session", "Open one on the Start page.", action="Open a model", url="start")
     else:

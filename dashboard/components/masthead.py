@@ -8,6 +8,7 @@ from core.store.records import Job, JobState, Session
 from dashboard import backend, state, visitor
 from dashboard.catalogue import catalogue
 
+from . import data_away, keep_view
 from .badges import chips_html
 from .format import escape, score, short
 from .jobs import POLL_S, job_line, live_jobs
@@ -19,6 +20,7 @@ _OTHERS = {
     "refuse": "cannot see them.",
 }
 
+_ORIGINS = {"fork": "forked from", "import": "imported"}
 _ASIDE = 90
 """Pages from this place on are no step of the work: they stand apart."""
 
@@ -42,7 +44,8 @@ def draw(url: str = "") -> None:
             _person()
     session = state.current_session()
     if session is not None:
-        _strip(session)
+        _strip(session, url)
+        data_away.draw(session)
         if not state.may_edit(session.id):
             _viewing(session)
 
@@ -70,9 +73,11 @@ def _viewing(session: Session) -> None:
     )
 
 
-def _strip(session: Session) -> None:
+def _strip(session: Session, url: str) -> None:
     facts, work = st.columns([3, 1], vertical_alignment="center")
-    facts.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
+    with facts.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
+        keep_view.draw(session, url)
     live = live_jobs(session.id)
     with work:
         st.fragment(_indicator, run_every=POLL_S if live else None)(session.id, tuple(job.id for job in live))
@@ -85,6 +90,9 @@ def _chips(session: Session) -> list[tuple[str, str]]:
         chips.append(("model", short(store.get_model(session.model_id).name, 32)))
     if session.data_id:
         chips.append(("data", short(store.get_dataset(session.data_id).name, 32)))
+    if session.lineage:
+        step = session.lineage[-1]
+        chips.append((_ORIGINS.get(str(step.get("how")), "from"), short(step.get("title") or step.get("name", ""), 32)))
     dense = state.dense_variant(session)
     measured: dict[str, Any] = (dense.metrics.get("test") or {}) if dense else {}
     if measured.get("score") is not None:

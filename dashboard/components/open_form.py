@@ -18,7 +18,7 @@ from sample_models import SAMPLES
 
 from .format import escape, short, size
 
-__all__ = ["open_form"]
+__all__ = ["choose_folder", "open_form"]
 
 _SOURCE_TITLES = {
     "sample": "Samples",
@@ -181,7 +181,7 @@ def _data(usual: str) -> DataSpec | str:
     st.caption(escape(DATA_SOURCES.summary(source), markdown=True))
     root, download = None, False
     if kind.needs_folder:
-        root = _folder(source)
+        root = choose_folder(source)
         if kind.can_download:
             download = st.checkbox("Download when missing", key=f"open-download-{source}")
         if not root and not download:
@@ -198,7 +198,8 @@ def _data(usual: str) -> DataSpec | str:
         return str(error)
 
 
-def _folder(source: str) -> str | None:
+def choose_folder(source: str, *, key: str = "open") -> str | None:
+    """The folder of a data set: one of those that were found, or typed; None where there is none yet."""
     bases = data_roots()
     if confined() and not bases:
         st.caption("This server was started without folders of data; choose data that need none.")
@@ -212,12 +213,12 @@ def _folder(source: str) -> str | None:
     ]
     chosen: str | None = _TYPED
     if found:
-        chosen = st.selectbox("Folder", [*found, _TYPED], key=f"open-folder-{source}")
+        chosen = st.selectbox("Folder", [*found, _TYPED], key=f"{key}-folder-{source}")
     if chosen != _TYPED:
         return chosen
     typed = st.text_input(
         "Folder",
-        key=f"open-typed-{source}",
+        key=f"{key}-typed-{source}",
         placeholder=_where(bases),
     )
     return typed.strip() or None

@@ -5,6 +5,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.components import showcase
 from dashboard.components.empty import empty
+from dashboard.components.import_form import import_form
 from dashboard.components.open_form import open_form
 from dashboard.components.recent import recent_sessions
 from dashboard.components.samples import sample_cards
@@ -35,3 +36,5 @@ def render() -> None:
     sample_cards()
     st.header("Open your own", anchor=False)
     open_form()
+    with st.expander("Open a bundle", icon=":material/folder_zip:", key="start-bundle"):
+        import_form()
