@@ -1,6 +1,5 @@
 """The pictures of the Compare page: accuracy against cost with intervals, change per class, sparsity per layer."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,11 @@ import plotly.graph_objects as go
 from dashboard.components.charts import MUTED, PALETTE, faded, figure
 from dashboard.components.compare_data import pareto
 from dashboard.components.format import NOTHING, chart_text, escape, signed
+from dashboard.components.label_places import label_places
 
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
 
 _ROW_PX = 22
-_NEAR = 0.2
 _INTERVAL = "rgba(128,128,120,0.95)"
 
 
@@ -40,6 +39,7 @@ def scatter_figure(
 ) -> go.Figure:
     """Score against cost, both with interval bars; the Pareto line only when ``line`` says it means something."""
     fig = figure(height=420)
+    x_range = _padded(points)
     if line and len(points) > 1:
         front = pareto([(point.cost, point.score) for point in points])
         fig.add_trace(
@@ -57,14 +57,15 @@ def scatter_figure(
         if not members:
             continue
         colour = PALETTE[1 - index]
+        names, places = _named(members, points, x_range)
         fig.add_trace(
             go.Scatter(
                 x=[p.cost for p in members],
                 y=[100 * p.score for p in members],
                 mode="markers+text",
                 name=name,
-                text=[chart_text(p.name, 22) for p in members],
-                textposition=["top right"] * len(members) if name == "dense" else _places(members, points),
+                text=names,
+                textposition=places,
                 marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
                 customdata=[[p.variant_id] for p in members],
                 hovertext=[p.hover for p in members],
@@ -81,7 +82,7 @@ def scatter_figure(
                 ),
             )
         )
-    fig.update_xaxes(title=cost_title, tickformat=cost_format, range=_padded(points))
+    fig.update_xaxes(title=cost_title, tickformat=cost_format, range=x_range)
     fig.update_yaxes(title=f"{metric} on the test split, %")
     fig.update_layout(showlegend=True)
     return fig
@@ -183,19 +184,23 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
     return fig
 
 
-def _places(members: Sequence[ScatterPoint], points: Sequence[ScatterPoint]) -> list[str]:
-    """Where the names of variants stand: below their points (dense is named above its own), and of two neighbours that
-    are near one below and one above."""
-    wide = max(point.cost for point in points) - min(point.cost for point in points) or 1.0
-    tall = max(point.score for point in points) - min(point.score for point in points) or 1.0
-    order = sorted(range(len(members)), key=lambda index: members[index].cost)
-    places = ["bottom right"] * len(members)
-    for before, index in itertools.pairwise(order):
-        one, other = members[before], members[index]
-        near = other.cost - one.cost < _NEAR * wide and abs(other.score - one.score) < _NEAR * tall
-        if near and places[before] == "bottom right":
-            places[index] = "top right"
-    return places
+def _named(
+    members: Sequence[ScatterPoint], points: Sequence[ScatterPoint], x_range: list[float]
+) -> tuple[list[str], list[str]]:
+    """Names of members and where they stand; a name that finds no free place is left to the hover."""
+    low = 100 * min(point.score if point.low is None else point.low for point in points)
+    high = 100 * max(point.score if point.high is None else point.high for point in points)
+    room = 0.1 * ((high - low) or 1.0)
+    texts = [chart_text(point.name, 22) for point in points]
+    places = label_places(
+        [(point.cost, 100 * point.score) for point in points],
+        texts,
+        x_range=(x_range[0], x_range[1]),
+        y_range=(low - room, high + room),
+    )
+    found = {id(point): (text, place) for point, text, place in zip(points, texts, places, strict=True)}
+    own = [found[id(member)] for member in members]
+    return [text if place else "" for text, place in own], [place or "top right" for _, place in own]
 
 
 def _padded(points: Sequence[ScatterPoint]) -> list[float]:

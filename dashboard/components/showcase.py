@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import EspalierError
@@ -78,7 +77,7 @@ def _sentence(case: Showcase) -> str:
     removed = f"{percent(row.sparsity, 0)} of the weights of {short(case.model.name)} removed"
     before = f" instead of {percent(dense.score)}" if dense and dense.score is not None else ""
     latency = _shared_latency(case.rows).get(row.variant.id)
-    shown = latency is not None and latency.ratio and latency.verdict == "faster"
+    shown = latency is not None and latency.ratio and latency.verdict == "faster" and not latency.busy
     faster = f" and {speedup(latency.ratio)} the speed" if latency and shown else ""
     return f"{removed}: {percent(row.score)} {row.metric}{before}{faster}, measured on {whole(row.n)} test images."
 
@@ -106,7 +105,7 @@ def _scatter(case: Showcase) -> None:
     metric = case.rows[0].metric
     cost_title = "median latency, ms" if axis == _LATENCY else "compressed file, kB"
     figure = scatter_figure(points, metric=metric, cost_title=cost_title, line=False)
-    _place_labels(figure, points)
+    figure.update_layout(height=340)
     said = "; ".join(f"{short(point.name, 30)} {percent(point.score)}" for point in points)
     draw(figure, key="showcase-scatter", alt=f"{metric} against {cost_title}: {said}.")
     setting = f" Latency: {next(iter(latencies.values())).setting}." if axis == _LATENCY else ""
@@ -151,17 +150,6 @@ def _point(
             hover=f"<b>{escape(row.variant.name)}</b><br>{percent(row.score)} · {shown}",
         )
     ]
-
-
-def _place_labels(figure: go.Figure, points: list[ScatterPoint]) -> None:
-    """Variants of similar cost stand above one another: labels go beside the bars, above and below by turns."""
-    ranks = {point.variant_id: rank for rank, point in enumerate(sorted(points, key=lambda p: -p.score))}
-    for trace in figure.data:
-        if trace.mode == "markers+text":
-            places = ["top right" if ranks[owner[0]] % 2 == 0 else "bottom right" for owner in trace.customdata]
-            trace.update(textposition=places, cliponaxis=False)
-    figure.update_xaxes(range=[0, 1.3 * max(point.cost_high or point.cost for point in points)])
-    figure.update_layout(height=340)
 
 
 def _slider(case: Showcase) -> None:

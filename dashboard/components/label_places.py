@@ -1,0 +1,66 @@
+"""Where the names of points stand, so that none lies on another or on a point: greedy, in the order of the points."""
+
+from collections.abc import Sequence
+
+__all__ = ["label_places"]
+
+_LETTER_PX, _LINE_PX, _MARK_PX = 6.4, 15.0, 7.0
+# Plotly's words; x and y say to which side of its point a text goes.
+_PLACES = {
+    "top right": (1, 1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+    "bottom left": (-1, -1),
+    "top center": (0, 1),
+    "bottom center": (0, -1),
+}
+
+Box = tuple[float, float, float, float]
+
+
+def label_places(
+    spots: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    *,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    width_px: float = 430.0,
+    height_px: float = 250.0,
+) -> list[str | None]:
+    """Plotly's ``textposition`` of each text; None where no place is free: that name is better left to the hover.
+
+    Args:
+        spots: points in the units of the axes.
+        texts: their names.
+        x_range: both ends of the axis. y_range: likewise.
+        width_px: the smallest width at which the picture is drawn; wider ones have more room.
+        height_px: likewise.
+    """
+    x_scale = width_px / ((x_range[1] - x_range[0]) or 1.0)
+    y_scale = height_px / ((y_range[1] - y_range[0]) or 1.0)
+    pixels = [((x - x_range[0]) * x_scale, (y - y_range[0]) * y_scale) for x, y in spots]
+    taken: list[Box] = [(x - _MARK_PX, y - _MARK_PX, x + _MARK_PX, y + _MARK_PX) for x, y in pixels]
+    places: list[str | None] = []
+    for (x, y), text in zip(pixels, texts, strict=True):
+        wide = _LETTER_PX * len(text)
+        options = {name: _box(x, y, wide, *side) for name, side in _PLACES.items()}
+        free = (
+            name
+            for name, box in options.items()
+            if box[0] >= 0 and box[2] <= width_px and not any(_meet(box, other) for other in taken)
+        )
+        chosen = next(free, None)
+        places.append(chosen)
+        if chosen is not None:
+            taken.append(options[chosen])
+    return places
+
+
+def _box(x: float, y: float, wide: float, right: int, up: int) -> Box:
+    left = x + (_MARK_PX if right > 0 else -_MARK_PX - wide if right < 0 else -wide / 2)
+    bottom = y + (_MARK_PX if up > 0 else -_MARK_PX - _LINE_PX)
+    return (left, bottom, left + wide, bottom + _LINE_PX)
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
