@@ -80,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         "--device", help="where jobs compute: auto, cpu, cuda, cuda:1 (default: ESPALIER_DEVICE, else auto)"
     )
     parser.add_argument(
+        "--job-memory",
+        type=int,
+        metavar="MB",
+        help="memory that the process of a job may take; one that needs more fails and says so (default: no limit)",
+    )
+    parser.add_argument(
         "--demo", action="store_true", help="fill the workspace with a finished example, made by real jobs, once"
     )
     _add_people(parser)
@@ -149,6 +155,7 @@ def _serve(options: argparse.Namespace) -> int:
         data_roots=options.data_root,
         confined=policy.several_people or _is_for_others(options),
         device=options.device,
+        job_memory_mb=options.job_memory,
         models=tuple(options.models),
     )
     port = _free_port(options.host, options.port)

@@ -149,6 +149,7 @@ def test_sigterm_ends_it_within_seconds_with_its_worker(server: Server) -> None:
         (["--passphrase-file", "/no/such/passphrase"], "/no/such/passphrase"),
         (["--oidc", "/no/such/secrets.toml"], "espalier[login]"),
         (["--max-jobs-per-person", "0"], "jobs"),
+        (["--job-memory", "10"], "1024 MB"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], word: str, tmp_path: Path) -> None:

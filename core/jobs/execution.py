@@ -66,5 +66,5 @@ def execute(kind: str, payload: Mapping[str, Any], context: JobContext) -> Outco
     except Cancelled:
         return Outcome(JobState.CANCELLED)
     except BaseException as error:
-        message, traceback = describe_failure(error)
+        message, traceback = describe_failure(error, payload)
         return Outcome(JobState.FAILED, error=message, traceback=traceback)

@@ -3,6 +3,8 @@
 import errno
 import signal
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import EspalierError
 
@@ -13,8 +15,10 @@ _NO_MEMORY = (
 )
 
 
-def describe_failure(error: BaseException) -> tuple[str, str | None]:
+def describe_failure(error: BaseException, payload: Mapping[str, Any] | None = None) -> tuple[str, str | None]:
     """One sentence for the person, and the traceback where the error was not meant for people.
+
+    ``payload``: of the job, whose batch size is named when memory ran out.
 
     Our own errors are their sentence; running out of memory or disk says what to do; everything else is unexpected.
     """
@@ -29,11 +33,22 @@ def describe_failure(error: BaseException) -> tuple[str, str | None]:
         or "can't allocate memory" in text
         or "not enough memory" in text
     ):
-        return _NO_MEMORY, details
+        batch = _batch_size(payload or {})
+        return (f"Memory ran out: try a batch of {batch // 2} (it was {batch})." if batch > 1 else _NO_MEMORY), details
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full. Free some space and try again; nothing of this job was stored.", details
     first = text.strip().splitlines()[0][:300] if text.strip() else "no message"
     return f"Unexpected error: {type(error).__name__}: {first}", details
+
+
+def _batch_size(payload: Any) -> int:
+    """The largest batch size that a payload names, at any depth; 0 when it names none."""
+    if isinstance(payload, Mapping):
+        own = [int(value) for key, value in payload.items() if key == "batch_size" and isinstance(value, int)]
+        return max([*own, *(_batch_size(value) for value in payload.values())], default=0)
+    if isinstance(payload, list | tuple):
+        return max((_batch_size(value) for value in payload), default=0)
+    return 0
 
 
 def describe_exit(code: int | None) -> str:

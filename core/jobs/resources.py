@@ -21,6 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from ..environment import job_memory_mb
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["NICENESS", "apply_limits", "worker_threads"]
 
 NICENESS = {"work": 10, "measure": 0}
@@ -38,7 +45,11 @@ def worker_threads() -> int:
 
 
 def apply_limits(lane: Literal["work", "measure"], *, parent: int) -> None:
-    """Called by a worker about itself: its priority, and that it ends when its server does."""
+    """Called by a worker about itself: its priority, its memory, and that it ends when its server does."""
+    most_mb = job_memory_mb()
+    if most_mb is not None and resource is not None:
+        # What the process may write to, not what it maps: torch maps gigabytes that it never touches.
+        resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))
     with suppress(OSError):
         os.nice(NICENESS[lane])
     if sys.platform == "linux":

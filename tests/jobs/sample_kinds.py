@@ -81,3 +81,12 @@ def epochs(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         context.progress.update(epoch + 1, n, f"epoch {epoch + 1}/{n}")
     context.workspace.checkpoints.remove(context.job_id)
     return {"first": first}
+
+
+@job_kind("test_hungry")
+def hungry(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Take memory until there is none."""
+    held = []
+    while True:
+        context.progress.check()
+        held.append(bytearray(int(payload["mb"]) << 20))

@@ -80,6 +80,9 @@ def test_failures_in_words() -> None:
     assert "PlanError" in details
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
         assert describe_failure(error)[0].startswith("Memory ran out")
+    assert describe_failure(MemoryError(), {"plan": {"training": {"batch_size": 128}}})[0].endswith(
+        "try a batch of 64 (it was 128)."
+    )
     assert "disk is full" in describe_failure(OSError(28, "No space left"))[0]
     long, _ = describe_failure(ValueError("x" * 10_000 + "\nsecond line"))
     assert len(long) < 400
