@@ -3,12 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from ..errors import StoreError
 from ..store import Job, JobState, Store
 from ..store.workspace import log
 from .execution import Executor, Outcome
+from .quiet import Quiet
 from .reporting import Reporter
 
 __all__ = ["JobLane"]
@@ -32,6 +33,7 @@ class JobLane:
         owner: str,
         kinds: list[str],
         alone_beside: "JobLane | None" = None,
+        quiet: Quiet | None = None,
         patience_s: float = 30.0,
         rest_after_s: float | None = None,
         on_end: Callable[[], None],
@@ -42,13 +44,14 @@ class JobLane:
         self._owner = owner
         self._kinds = kinds
         self._beside = alone_beside
+        self._quiet = quiet
         self._patience_s = patience_s
         self._rest_after_s = rest_after_s
         self._last_job = time.monotonic()
         self._on_end = on_end
         self._condition = threading.Condition()
         self._news = True
-        self._held = False
+        self._held = 0
         self._stopping = False
         self._warm = False
         self._job: Job | None = None
@@ -73,14 +76,15 @@ class JobLane:
             Whether it is still; False when the running job did not reach a check in time.
         """
         with self._condition:
-            self._held = True
+            self._held += 1
         self.executor.pause()
         try:
             yield self._still_within(patience_s)
         finally:
-            self.executor.resume()
             with self._condition:
-                self._held = False
+                self._held -= 1
+                if not self._held:  # somebody else may hold it still
+                    self.executor.resume()
                 self._news = True
                 self._condition.notify_all()
 
@@ -152,8 +156,9 @@ class JobLane:
             if self._beside is None:
                 outcome = self.executor.run(job, reporter, exclusive=True)
             else:
-                with self._beside.held(self._patience_s) as still:
-                    outcome = self.executor.run(job, reporter, exclusive=still)
+                asked = self._quiet.asked(self._patience_s) if self._quiet is not None else nullcontext(True)
+                with asked as quiet, self._beside.held(self._patience_s) as still:
+                    outcome = self.executor.run(job, reporter, exclusive=quiet and still)
             reporter.flush()
             self._finish(job, outcome)
         finally:

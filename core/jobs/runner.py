@@ -15,6 +15,7 @@ from .inline import InlineExecutor
 from .kinds import kinds_of, lane_of
 from .lane import JobLane
 from .process import CANCEL_GRACE_S, ProcessExecutor
+from .quiet import Quiet, QuietWatch
 from .resuming import resumable
 
 __all__ = ["Runner"]
@@ -52,8 +53,11 @@ class Runner:
         self._owner = this_process()
         self._ended = threading.Condition()
         self._running = False
+        self._quiet = Quiet(workspace.folder, workspace.lock)
         self._work = self._lane("work", patience_s)
         self._measure = self._lane("measure", patience_s, alone_beside=self._work)
+        self._watch: QuietWatch | None = None
+        self._patience_s = patience_s
 
     def start(self) -> "Runner":
         """Start the lanes. Process mode takes the server lock, recovers what a crash left and warms a worker up.
@@ -71,6 +75,10 @@ class Runner:
         self._running = True
         self._work.start(warm=True)
         self._measure.start(warm=False)
+        self._watch = QuietWatch(
+            self._quiet, self._work.held, patience_s=self._patience_s, server=self.mode == "process"
+        )
+        self._watch.start()
         if self.mode == "process":
             threading.Thread(target=self._clean_up, name="espalier-garbage", daemon=True).start()
         atexit.register(self.close)
@@ -158,6 +166,8 @@ class Runner:
         lanes = (self._work, self._measure)
         for lane in lanes:
             lane.stop()
+        if self._watch is not None:
+            self._watch.stop()
         for lane in lanes:
             lane.join(_CLOSE_S)
         if self.mode == "process":
@@ -182,6 +192,7 @@ class Runner:
             owner=self._owner,
             kinds=kinds_of(name),
             alone_beside=alone_beside,
+            quiet=None if alone_beside is None else self._quiet,
             patience_s=patience_s,
             rest_after_s=_REST_AFTER_S if name == "measure" else None,
             on_end=self._notify,

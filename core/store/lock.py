@@ -1,4 +1,4 @@
-"""The server lock of a workspace: one server (runner) per folder; the command line may share the folder with it."""
+"""Locks of a workspace: one server (runner) per folder, which the command line may share; one measurement at a time."""
 
 import json
 import os
@@ -14,10 +14,10 @@ try:
 except ImportError:  # Windows: the recorded process is looked up instead
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["ServerLock"]
+__all__ = ["FileLock", "ServerLock"]
 
 
-class ServerLock:
+class FileLock:
     """A lock file that names its process. The kernel frees it when the process dies, however it dies."""
 
     def __init__(self, path: Path) -> None:
@@ -29,23 +29,29 @@ class ServerLock:
         """Whether this object holds the lock."""
         return self._file is not None
 
-    def acquire(self) -> None:
-        """Take the lock; a no-op when this object holds it.
+    @property
+    def holder(self) -> str | None:
+        """The process that holds the lock (see ``owner.this_process``); None when nobody alive does."""
+        try:
+            process = _read(self.path.read_text(encoding="utf-8")).get("process")
+        except OSError:
+            return None
+        return str(process) if process and is_alive(str(process)) else None
+
+    def try_acquire(self) -> bool:
+        """Take the lock unless somebody holds it; True, too, when this object does.
 
         Raises:
-            StoreError: naming the process that holds it, or why the file cannot be written.
+            StoreError: why the file cannot be written.
         """
         if self._file is not None:
-            return
+            return True
         with file_errors("lock the workspace with", self.path):
             file = self.path.open("a+", encoding="utf-8")
         try:
             if not _try_lock(file):
-                file.seek(0)
-                raise StoreError(
-                    f"The workspace {self.path.parent} is in use by another Espalier server{_pid(file.read())}. "
-                    "Stop that one, or choose another folder with --workspace."
-                )
+                file.close()
+                return False
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "process": this_process()}))
             file.flush()
@@ -53,6 +59,7 @@ class ServerLock:
             file.close()
             raise
         self._file = file
+        return True
 
     def release(self) -> None:
         """Free the lock; a no-op when it is not held."""
@@ -60,6 +67,22 @@ class ServerLock:
             self._file.truncate(0)
             self._file.close()
             self._file = None
+
+
+class ServerLock(FileLock):
+    """The lock of the one server of a workspace."""
+
+    def acquire(self) -> None:
+        """Take the lock; a no-op when this object holds it.
+
+        Raises:
+            StoreError: naming the process that holds it, or why the file cannot be written.
+        """
+        if not self.try_acquire():
+            raise StoreError(
+                f"The workspace {self.path.parent} is in use by another Espalier server{_pid(self.path)}. "
+                "Stop that one, or choose another folder with --workspace."
+            )
 
 
 def _try_lock(file: IO[str]) -> bool:
@@ -82,6 +105,7 @@ def _read(text: str) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _pid(text: str) -> str:
-    pid = _read(text).get("pid")
+def _pid(path: Path) -> str:
+    with file_errors("read", path):
+        pid = _read(path.read_text(encoding="utf-8")).get("pid")
     return f" (process {pid})" if pid else ""

@@ -56,7 +56,14 @@ def render() -> None:
     editor = DraftEditor(session)
     if editor.conflict and f"plan-{editor.generation}-slider" not in st.session_state:
         editor.reload()  # the page is drawn from nothing: there is no stale view that an edit could have come from
-    draw_head(editor)
+    top = st.container()
+    _body(editor, session, dense_model)
+    with top:  # drawn last: it shows what the controls have just changed
+        draw_head(editor)
+
+
+def _body(editor: DraftEditor, session: Session, dense_model: Model) -> None:
+    """Everything below the title."""
     draw_conflict(editor)
     base = base_of(session, dense_model, editor.plan.start)
     if base.model is None and base.variant is not None:

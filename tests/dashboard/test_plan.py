@@ -218,10 +218,10 @@ class TestPage:
         seeded = seed_session(served)
         page = open_page("plan", session=seeded.session.id)
         page.segmented_control(key="plan-bulk-action").set_value("pattern").run()
-        assert "1 of them cannot" in text_of(page)  # the first layer reads one channel
+        assert "2 of them cannot" in text_of(page)  # the first layer and the depthwise one read one channel
         page.button(key="plan-bulk-apply").click().run()
         draft = Plan.parse(served.store.get_session(seeded.session.id).draft_plan)
-        assert set(draft.patterns) == set(NAMES) - {"stem.conv"}
+        assert set(draft.patterns) == set(NAMES) - {"stem.conv", "stage1.1.depthwise"}
         assert not page.exception
         assert "have tensor cores for exactly 2:4" in text_of(page)
 

@@ -24,8 +24,7 @@ TEACHER = "artifact:"
 
 @job_kind("prune")
 def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Prune as the plan says, from the dense model or the variant that it names, evaluate on select and test, weigh the
-    files.
+    """Prune the dense model, or the variant that the plan starts from; evaluate on select and test, weigh the files.
 
     Payload: ``plan`` (Plan as JSON), ``name`` (optional label), ``race`` (optional: runs that are compared with each
     other carry the same word). Result: ``variant_id``, ``notes``, for methods that train ``training``, see
