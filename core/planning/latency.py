@@ -1,9 +1,10 @@
 """Latency of what a plan leaves, answered at once: read between layer shapes that were timed on this machine.
 
 Timing the very shapes of a plan takes seconds (``core.analysis.network_latency``). So the layers of a model are timed
-once at a grid of channel numbers, and a slider's answer is read between them, linearly in both channel numbers. Kernels
-work in steps, so that this errs between the grid's points; how much is measured on random plans when the grid is made,
-and stands beside every answer. Knows no torch.
+once at a grid of channel numbers, and a slider's answer is read between them, linearly in both channel numbers:
+multiples of eight between multiples of eight, others between others, which are slower. Kernels work in steps, so that
+this errs between the grid's points; how much is measured on random plans when the grid is made, and stands beside every
+answer. Knows no torch.
 """
 
 import itertools
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["LatencyProfile", "measure_profile"]
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Channel numbers of the grid, as parts of the dense ones."""
+"""Channel numbers of the grid, as parts of the dense ones, rounded to multiples of eight."""
 _MULTIPLE = 8
+_OFF = 3
+"""The others lie so much below the multiples."""
 _PROBES = 6
 _VERSION = 1
 
@@ -102,8 +105,10 @@ class LatencyProfile:
         times = np.asarray(self.times_ms[name], dtype=np.float64)
         if shape is None:
             return float(times[-1, -1])
-        rows = [np.interp(shape[1] if len(shape) > 1 else 1, second, row) for row in times]
-        return float(np.interp(shape[0], first, rows))
+        into = shape[1] if len(shape) > 1 else 1
+        rows, columns = _alike(first, shape[0]), _alike(second, into)
+        across = [np.interp(into, [second[j] for j in columns], times[i, columns]) for i in rows]
+        return float(np.interp(shape[0], [first[i] for i in rows], across))
 
 
 def measure_profile(
@@ -142,8 +147,14 @@ def measure_profile(
     return LatencyProfile(**{**profile.__dict__, "error": max(errors)})
 
 
+def _alike(axis: tuple[int, ...], channels: int) -> list[int]:
+    """Places of the timed channel numbers that are multiples of eight if this one is, else of the others."""
+    same = [place for place, one in enumerate(axis) if (one % _MULTIPLE == 0) == (channels % _MULTIPLE == 0)]
+    return same or list(range(len(axis)))
+
+
 def _grid(geometry: LayerGeometry, least: tuple[int, ...]) -> Grid:
-    """Channel numbers to time: multiples of eight where there are that many; one number where nothing can shrink."""
+    """Channel numbers to time: multiples of eight, and others; one number where nothing can shrink."""
     dense = (*geometry.weight[:2], 1)[:2]
     axes: list[tuple[int, ...]] = []
     for size, smallest in itertools.zip_longest(dense, least[:2], fillvalue=1):
@@ -152,7 +163,8 @@ def _grid(geometry: LayerGeometry, least: tuple[int, ...]) -> Grid:
             continue
         step = _MULTIPLE if size >= 2 * _MULTIPLE else 1
         numbers = {min(size, max(1, round(share * size / step) * step)) for share in _SHARES}
-        axes.append(tuple(sorted({*numbers, size})))
+        others = {number - _OFF for number in numbers if number > 2 * _OFF} if step > 1 else set()
+        axes.append(tuple(sorted({*numbers, *others, size})))
     return axes[0], axes[1]
 
 

@@ -12,6 +12,7 @@ from ..methods import METHODS
 from ..methods.one_shot_structured import planned_removal
 from ..pruning.estimate import preview
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from ..pruning.groups.budget import Removal
 from ..pruning.plan import Plan
 from .bytes import dense_file, sparse_file
 from .whatif import Effect, effect_of_removal, effect_of_rows
@@ -97,6 +98,7 @@ class LayerOutlook(Outlook):
     ) -> None:
         self._weights, self._description, self._sizes = weights, description, sizes
         self._sensitivity, self._latency_ms = sensitivity, latency_ms
+        self._last: tuple[Plan, dict[str, Any]] | None = None
 
     def effect(self, plan: Plan) -> Effect:
         """Sparsity and energy of every layer that loses weights."""
@@ -111,7 +113,9 @@ class LayerOutlook(Outlook):
         return Costs(parameters, nonzero, int(totals["macs"]), size, self._latency_ms)
 
     def _preview(self, plan: Plan) -> dict[str, Any]:
-        return preview(plan, self._weights, self._description, self._sensitivity)
+        if self._last is None or self._last[0] != plan:
+            self._last = (plan, preview(plan, self._weights, self._description, self._sensitivity))
+        return self._last[1]
 
 
 class UnitOutlook(Outlook):
@@ -133,14 +137,15 @@ class UnitOutlook(Outlook):
         milliseconds: Callable[[Counts], float | None] | None = None,
     ) -> None:
         self.sheet, self._sizes, self._milliseconds = sheet, sizes, milliseconds
+        self._last: tuple[Plan, Removal] | None = None
 
     def effect(self, plan: Plan) -> Effect:
         """Sparsity and energy of every group that shrinks."""
-        return effect_of_removal(plan, self.sheet, planned_removal(self.sheet, plan)[0])
+        return effect_of_removal(plan, self.sheet, self._removal(plan))
 
     def costs(self, plan: Plan) -> Costs:
         """Counted exactly, bytes in proportion to parameters."""
-        left = self.sheet.counts(planned_removal(self.sheet, plan)[0])
+        left = self.sheet.counts(self._removal(plan))
         return Costs(
             left.parameters,
             left.parameters,
@@ -148,3 +153,8 @@ class UnitOutlook(Outlook):
             dense_file(left.parameters, self.sheet.dense.parameters, self._sizes),
             None if self._milliseconds is None else self._milliseconds(left),
         )
+
+    def _removal(self, plan: Plan) -> Removal:
+        if self._last is None or self._last[0] != plan:
+            self._last = (plan, planned_removal(self.sheet, plan)[0])
+        return self._last[1]
