@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .models.specs import ModelSpec
     from .models.traced import TracedModel
     from .planning.faster import will_it_be_faster
+    from .planning.finding import find_fastest, find_smallest, pareto_front
+    from .planning.settings import SearchSettings
     from .pruning.plan import Plan
     from .sharing.bundle import export_bundle
     from .sharing.card import model_card
@@ -53,6 +55,7 @@ _PUBLIC = {
     "Plan": ".pruning.plan",
     "ProbeSettings": ".analysis.probe",
     "Runner": ".jobs.runner",
+    "SearchSettings": ".planning.settings",
     "SensitivitySettings": ".analysis.sensitivity",
     "TracedModel": ".models.traced",
     "Workspace": ".store.workspace",
@@ -62,7 +65,9 @@ _PUBLIC = {
     "evaluate": ".analysis.evaluation",
     "export_bundle": ".sharing.bundle",
     "export_onnx": ".export.onnx_file",
+    "find_fastest": ".planning.finding",
     "find_groups": ".jobs.grouping",
+    "find_smallest": ".planning.finding",
     "fit_data": ".jobs.matching",
     "fork": ".sharing.forking",
     "import_bundle": ".sharing.importing",
@@ -74,6 +79,7 @@ _PUBLIC = {
     "open_data": ".data.opening",
     "open_model": ".models.opening",
     "open_share": ".sharing.links",
+    "pareto_front": ".planning.finding",
     "prune": ".methods",
     "revoke": ".sharing.links",
     "share": ".sharing.links",
@@ -94,6 +100,7 @@ __all__ = [
     "Plan",
     "ProbeSettings",
     "Runner",
+    "SearchSettings",
     "SensitivitySettings",
     "TracedModel",
     "Workspace",
@@ -103,7 +110,9 @@ __all__ = [
     "evaluate",
     "export_bundle",
     "export_onnx",
+    "find_fastest",
     "find_groups",
+    "find_smallest",
     "fit_data",
     "fork",
     "import_bundle",
@@ -115,6 +124,7 @@ __all__ = [
     "open_data",
     "open_model",
     "open_share",
+    "pareto_front",
     "prune",
     "revoke",
     "save_sparse",

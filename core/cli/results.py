@@ -15,7 +15,7 @@ from . import options as o
 from .output import note, print_json, print_table
 from .work import Target, open_workspace, resume_job, run_job, session_for
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "read_plan"]
 
 _Variant = Annotated[str, typer.Argument(metavar="VARIANT", help="Id of a variant (see: espalier sessions SESSION).")]
 
@@ -52,7 +52,7 @@ def prune(
     json: o.Json = False,
 ) -> None:
     """Execute a plan and store the variant, evaluated on the select and test splits."""
-    body = _read_plan(plan)
+    body = read_plan(plan)
     if (session is None) == (model is None):
         raise typer.BadParameter("give either --session, or --model with --data", param_hint="--session")
     target = Target(session or model or "", checkpoint, weights, classes, input_shape, data, data_root, limit, seed)
@@ -94,7 +94,8 @@ def _print_variant(workspace: Workspace, variant: Variant, json: bool) -> None:
     print(f"  {sizes['dense_bytes']:,} bytes dense, {sizes['sparse_bytes']:,} bytes compressed")
 
 
-def _read_plan(place: str) -> Plan:
+def read_plan(place: str) -> Plan:
+    """The plan in a file, or on standard input for “-”; PlanError when it is none."""
     try:
         text = sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
         body = json_module.loads(text)
