@@ -32,6 +32,7 @@ __all__ = [
 SNAPSHOT_VERSION = 1
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,64}$")]
 Identity = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Label = Annotated[str, StringConstraints(max_length=300)]
 
@@ -41,7 +42,7 @@ _ARTIFACT = re.compile(r"\b[0-9a-f]{64}\b")
 class ModelPart(Settings):
     """A row of models; see ``core.store.records.Model``."""
 
-    id: Hash
+    id: Fingerprint
     name: Label
     spec: dict[str, Any]
     description: dict[str, Any]
@@ -52,7 +53,7 @@ class ModelPart(Settings):
 class DataPart(Settings):
     """A row of data sets: which data, and their fingerprint (``id``); never the data themselves."""
 
-    id: Hash
+    id: Fingerprint
     name: Label
     spec: dict[str, Any]
     description: dict[str, Any]
@@ -63,7 +64,7 @@ class VariantPart(Settings):
 
     id: Identity
     name: Label
-    model_id: Hash
+    model_id: Fingerprint
     parent_id: Identity | None = None
     plan: dict[str, Any] | None = None
     artifact: Hash
