@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 DEFAULT_PORT = 8501
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-UPLOAD_MB = 500
 
 __all__ = ["main"]
 
@@ -212,6 +211,8 @@ def _run_streamlit(options: argparse.Namespace, port: int) -> None:
 
 def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:
     """What keeps the server private, quiet and quick."""
+    from dashboard.opening import UPLOAD_MB
+
     local = options.host in LOCAL_HOSTS
     return {
         "server.address": options.host,

@@ -11,9 +11,19 @@ from core.models.specs import ModelSpec
 
 from . import backend, state
 
-__all__ = ["CHECKPOINT_SUFFIXES", "begin", "checkpoints_below", "keep_upload", "server_checkpoints", "start_opening"]
+__all__ = [
+    "CHECKPOINT_SUFFIXES",
+    "UPLOAD_MB",
+    "begin",
+    "checkpoints_below",
+    "keep_upload",
+    "server_checkpoints",
+    "start_opening",
+]
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
+UPLOAD_MB = 500
+"""The most that one upload may have. The server refuses more before it reaches a page, and says so in the uploader."""
 _FILES_AT_MOST = 200
 _DEPTH = 4
 
@@ -25,7 +35,7 @@ def keep_upload(name: str, data: bytes) -> Path:
     is a checkpoint is found out by the worker that reads it.
 
     Raises:
-        CheckpointError: when the file is empty or ends in something else than ``CHECKPOINT_SUFFIXES``.
+        CheckpointError: when the file is empty, too large or ends in something else than ``CHECKPOINT_SUFFIXES``.
     """
     suffix = Path(name).suffix.lower()
     if suffix not in CHECKPOINT_SUFFIXES:
@@ -36,6 +46,11 @@ def keep_upload(name: str, data: bytes) -> Path:
         )
     if not data:
         raise CheckpointError("The file is empty; upload it again.")
+    if len(data) > UPLOAD_MB * 2**20:
+        raise CheckpointError(
+            f"An upload may have at most {UPLOAD_MB} MB; this file has {len(data) / 2**20:.0f} MB. Put larger files "
+            "below a data root of the server, or open them from Python."
+        )
     backend.count_upload(len(data))
     artifacts = backend.workspace().artifacts
     return artifacts.path(artifacts.put_bytes(data, suffix))

@@ -125,10 +125,12 @@ class ResultRows(Rows):
             return [(session, name, artifact) for session, name, artifact in connection.execute(query)]
 
     def rename_variant(self, variant_id: str, name: str) -> Variant:
-        """The variant under a new label."""
+        """The variant under a new label, with a number behind it when another one of its session has that label."""
         with self._write() as connection:
-            self._row(connection, variants, variant_id, "variant")
-            label = clean_name(name, "variant")
+            row = self._row(connection, variants, variant_id, "variant")
+            others = (variants.c.session_id == row["session_id"]) & (variants.c.id != variant_id)
+            taken = connection.scalars(select(variants.c.name).where(others)).all()
+            label = free_name(clean_name(name, "variant"), taken)
             connection.execute(update(variants).where(variants.c.id == variant_id).values(name=label))
             return Variant.model_validate(self._row(connection, variants, variant_id, "variant"))
 

@@ -13,7 +13,7 @@ from core.errors import EspalierError, ModelError
 from core.models.sources import MODEL_SOURCES
 from core.models.specs import ModelSpec, Weights
 from core.reach import confined
-from dashboard.opening import CHECKPOINT_SUFFIXES, begin, keep_upload, server_checkpoints
+from dashboard.opening import CHECKPOINT_SUFFIXES, UPLOAD_MB, begin, keep_upload, server_checkpoints
 from sample_models import SAMPLES
 
 from .format import escape, short, size
@@ -138,7 +138,7 @@ def _checkpoint() -> tuple[UploadedFile | None, Path | None]:
         type=[suffix.removeprefix(".") for suffix in CHECKPOINT_SUFFIXES],
         key="open-upload",
         help="A state dict: .safetensors, or .pt/.pth/.th saved with torch.save(model.state_dict(), …). Read as data, "
-        "never run as code.",
+        f"never run as code. At most {UPLOAD_MB} MB.",
     )
     files = dict(server_checkpoints())
     if upload is not None or not files:

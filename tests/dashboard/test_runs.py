@@ -20,6 +20,7 @@ def job(kind: str = "prune", state: JobState = JobState.RUNNING, **fields: objec
 
 
 class TestWords:
+    @pytest.mark.row("B50")
     def test_time_never_runs_backwards(self):
         assert duration_s(job(started=NOW, finished=NOW - timedelta(hours=1))) == 0.0
         assert duration_s(job(state=JobState.QUEUED)) is None
