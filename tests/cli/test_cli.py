@@ -12,8 +12,8 @@ from core.cli.main import app, main
 from core.store import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["models", "inspect", "open", "sensitivity", "prune", "search", "resume", "measure", "export", "sessions", "doctor"]
-COMMANDS += ["share", "revoke", "fork", "bundle", "import", "card"]
+COMMANDS = ["models", "inspect", "open", "sensitivity", "prune", "resume", "measure", "export", "sessions", "doctor"]
+COMMANDS += ["search", "share", "revoke", "fork", "bundle", "import", "card"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 
