@@ -77,6 +77,8 @@ class ProcessExecutor:
 
     def run(self, job: Job, reporter: Reporter, *, exclusive: bool) -> Outcome:
         """Run a job in the worker, starting it when there is none."""
+        # A job that was cancelled may be resumed; a cancel of this run that came already is in its row.
+        self._cancelled_job = None
         if self._process is None or self._process.poll() is not None:
             self._stop_worker()
             self._start()

@@ -61,6 +61,9 @@ class _Channel:
             command = json.loads(line)
             match command["op"]:
                 case "run":
+                    # A job that was cancelled may be resumed: only a cancel that comes after this counts.
+                    with self._lock:
+                        self._cancelled.discard(command["job"])
                     self.runs.put(command)
                 case "cancel":
                     with self._lock:

@@ -38,13 +38,16 @@ def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | No
             key="latency-variants",
             help="The dense model is always measured beside them: ratios are taken pair by pair.",
         )
+        missing = {name: reason for name, runtime in LATENCY_RUNTIMES.items() if (reason := runtime().unavailable())}
         runtimes = right.multiselect(
             "Runtimes",
-            list(LATENCY_RUNTIMES),
-            default=[name for name in LatencySettings().runtimes if name in LATENCY_RUNTIMES],
+            [name for name in LATENCY_RUNTIMES if name not in missing],
+            default=[name for name in LatencySettings().runtimes if name not in missing],
             format_func=lambda name: LATENCY_RUNTIMES[name].title,
             key="latency-runtimes",
         )
+        for name, why in missing.items():
+            right.caption(escape(f"{LATENCY_RUNTIMES[name].title}: {why}", markdown=True))
         with st.container(horizontal=True, vertical_alignment="center"):
             place = st.container(width="content")  # the button stands before the settings that it needs
             with st.popover("Settings", icon=":material/tune:"):

@@ -74,6 +74,7 @@ class Rows:
             "result": {},
             "revision": 0,
             "by": 1,
+            "lineage": [],
             "owner": "p",
             "token_hash": "4" * 64,
             "artifact": "a" * 64,

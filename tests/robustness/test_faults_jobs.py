@@ -116,6 +116,18 @@ class TestCancel:
         assert quick.wait(alone.id, timeout_s=30).state is JobState.CANCELLED
         assert store.jobs(states=[JobState.QUEUED, JobState.RUNNING]) == []
 
+    def test_what_was_cancelled_can_be_resumed_at_once_and_cancelled_again(self, quick: Runner) -> None:
+        job = quick.submit("test_epochs", {"n": 50, "pause_s": 0.03})
+        for epochs in (2, 10):
+            running(quick.workspace, job, done=epochs)
+            quick.cancel(job.id)
+            assert quick.wait(job.id, timeout_s=30).state is JobState.CANCELLED
+            quick.resume(job.id)
+        ended_job = quick.wait(job.id, timeout_s=60)
+        assert ended_job.state is JobState.DONE
+        assert ended_job.result is not None
+        assert ended_job.result["first"] >= 10
+
     def test_twice_and_after_the_end_changes_nothing(self, quick: Runner) -> None:
         job = quick.submit("test_count", {"n": 10_000, "pause_s": 0.01})
         running(quick.workspace, job)
