@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .pairing import Seen, difference, images_wanted, needs_more, no_difference, point
+from .previews import estimated, preview_points
 from .sensitivity import SensitivitySettings
 
 if TYPE_CHECKING:
@@ -69,12 +70,7 @@ class Cells:
             "dense": {},
         }
         self._preview = {
-            target.name: [
-                {"sparsity": level, "loss": None, "score": None, "low": None, "high": None, "n": 0}
-                | {"dloss": share, "dloss_se": 0.0}
-                for level, share in zip(settings.levels, target.shares(settings.levels), strict=True)
-            ]
-            for target in targets
+            target.name: preview_points(settings.levels, target.shares(settings.levels)) for target in targets
         }
 
     def take(self, previous: Mapping[str, Any] | None) -> None:
@@ -124,15 +120,10 @@ class Cells:
         curves = {name: self._points(cells) for name, cells in self._by_target.items()}
         kinds: dict[str, Any] = {"layers": {}, "groups": {}}
         kinds[self.settings.of] = {name: points for name, points in curves.items() if points}
-        if self.body["complete"]:
-            return {**self.body, "notes": list(self.body["notes"]), **kinds}
-        preview = {"estimated": True, "basis": "scores", "metric": "relative energy removed", "n": 0}
-        return {
-            **self.body,
-            "notes": list(self.body["notes"]),
-            **kinds,
-            "preview": {**preview, "curves": self._preview},
-        }
+        body = {**self.body, "notes": list(self.body["notes"]), **kinds}
+        if not self.body["complete"]:
+            body["preview"] = estimated(self.settings.of, self._preview, self.settings.levels)
+        return body
 
     def _points(self, cells: Mapping[int, Cell]) -> list[dict[str, Any]]:
         known = [(level, next(iter(cells.values())).target.count(level)) for level in self.settings.levels]

@@ -26,6 +26,7 @@ from ..pruning.groups.choosing import checked_criterion, choose_units, refuse_wi
 from ..pruning.masks import masks_for
 from ..pruning.ranking import unique_layers
 from .fast_network import Change, FastNetwork
+from .previews import shares_taken
 
 __all__ = ["GroupTarget", "Target", "group_targets", "layer_targets"]
 
@@ -57,10 +58,7 @@ class Target(ABC):
 
     def shares(self, levels: Sequence[float]) -> list[float]:
         """The share of Σ score² that each level takes: a first look, not a loss."""
-        running = np.append(0.0, np.cumsum(np.sort(self._scores().astype(np.float64)) ** 2))
-        places = np.linspace(0.0, 1.0, len(running))
-        total = running[-1] or 1.0
-        return [float(np.interp(self.count(level) / self.size, places, running) / total) for level in levels]
+        return shares_taken(self._scores(), [self.count(level) / self.size for level in levels])
 
 
 class _Layer(Target):

@@ -47,6 +47,7 @@ class FastNetwork:
         self._module = model.graph_module
         self._channels_last = model.device.type == "cpu"
         self._dies = self._deaths()
+        self._users = self._weights_used()
         folded = self._foldable()
         self.layers: dict[str, nn.Module] = {}
         self._steps: list[Any] = []
@@ -141,15 +142,18 @@ class FastNetwork:
 
     def users_of(self, layer: str) -> list[int]:
         """Places of the nodes that compute with the weight of ``layer``, also under other names."""
-        weight = self._module.get_submodule(layer).weight
-        places = []
-        for node in self.nodes:
+        return self._users[id(self._module.get_submodule(layer).weight)]
+
+    def _weights_used(self) -> dict[int, list[int]]:
+        """Identity of a tensor → places of the nodes that compute with it."""
+        found: dict[int, list[int]] = {}
+        for place, node in enumerate(self.nodes):
             if node.op == "call_module":
-                if any(p is weight for p in self._module.get_submodule(str(node.target)).parameters()):
-                    places.append(self.place[node])
-            elif node.op == "get_attr" and _attribute(self._module, str(node.target)) is weight:
-                places.append(self.place[node])
-        return places
+                for tensor in set(self._module.get_submodule(str(node.target)).parameters()):
+                    found.setdefault(id(tensor), []).append(place)
+            elif node.op == "get_attr":
+                found.setdefault(id(_attribute(self._module, str(node.target))), []).append(place)
+        return found
 
     def masked(self, layer: str, keep: Tensor) -> Change:
         """The weight of ``layer`` with zeros where ``keep`` (its shape) is False, wherever it is used."""

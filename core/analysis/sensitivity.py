@@ -97,8 +97,8 @@ def measure_sensitivity(
         layers: which prunable layers, or which groups (all). Shared weights are measured once, under their first name.
         previous: an earlier result of the same model, data and settings, complete or not; its settled cells are not
             measured again. Any other result is ignored.
-        progress: ``publish`` gets the result so far, at most four times a second; first one without any cell, with
-            ``preview``: under ``curves`` the share of Σ score² that each level takes, as ``dloss``.
+        progress: ``publish`` gets the result so far, at most four times a second; until it is complete
+            with ``preview``, an estimate of the same shape: as ``dloss`` the share of Σ score² that each level takes.
 
     Returns:
         JSON with ``estimated`` (False), ``complete``, ``kind`` (layers or groups), ``metric`` (accuracy or mIoU),

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..analysis.sensitivity import SensitivitySettings
 from ..environment import configure
 from ..models.sources import MODEL_SOURCES
 from ..progress import Progress
@@ -173,15 +174,29 @@ def sensitivity(
     limit: o.Limit = None,
     seed: o.SeedOption = 0,
     images: Annotated[int, typer.Option("--images", min=1, help="Images of the select split.")] = 1000,
-    criterion: Annotated[str, typer.Option("--criterion", help="magnitude, wanda or random.")] = "magnitude",
+    criterion: Annotated[
+        str, typer.Option("--criterion", help="magnitude, wanda or random; for groups also taylor, fpgm, ….")
+    ] = "magnitude",
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Remove units of one group at a time, not weights of one layer.")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Every cell on all images, in float32: several times as long.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="A cell stops when more images would move its score by less.")
+    ] = 0.01,
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
     device: o.Device = None,
     models: o.Models = None,
     workspace: o.WorkspaceFolder = None,
     json: o.Json = False,
 ) -> None:
-    """Measure how much each layer suffers at each sparsity. What was measured before is not measured again."""
+    """Measure how much each layer, or group, suffers at each sparsity. What was measured is not measured again."""
     target = Target(model, checkpoint, weights, classes, input_shape, data, data_root, limit, seed)
-    settings = {"images": images, "criterion": criterion, "seed": seed}
+    settings = {"images": images, "criterion": criterion, "seed": seed, "of": "groups" if groups else "layers"}
+    settings |= {"exact": exact, "tolerance": tolerance, "precision": precision}
+    SensitivitySettings.parse(settings)  # before a model is opened for nothing
     with open_workspace(workspace, device=device, models=models) as opened:
         session = session_for(opened, target, json=json)
         result = run_job(opened, "sensitivity", {"settings": settings}, session=session, title="Sensitivity")
@@ -189,15 +204,19 @@ def sensitivity(
     if json:
         print_json({"session_id": session.id, "sensitivity_id": found.id, **found.result})
         return
-    layers = found.result["layers"]
-    levels = [point["sparsity"] for point in next(iter(layers.values()), [])]
-    rows = [(name, *(_added(point) for point in points)) for name, points in layers.items()]
+    kind = found.result.get("kind", "layers")
+    curves = found.result[kind]
+    levels = [point["sparsity"] for point in next(iter(curves.values()), [])]
+    rows = [(name, *(_added(point) for point in points)) for name, points in curves.items()]
     dense = found.result["dense"]
+    seen = [point["n"] for points in curves.values() for point in points]
     title = (
-        f"Added loss by sparsity, {found.result['n']} images "
-        f"(dense: {found.result['metric']} {dense['score']:.4g}, loss {dense['loss']:.4g})"
+        f"Added loss by sparsity, {found.result['n']} images, of which a cell saw {sum(seen) / max(1, len(seen)):.0f} "
+        f"on average (dense: {found.result['metric']} {dense['score']:.4g}, loss {dense['loss']:.4g})"
     )
-    print_table(title, ("layer", *(f"{level:.0%}" for level in levels)), rows)
+    print_table(title, (kind.removesuffix("s"), *(f"{level:.0%}" for level in levels)), rows)
+    for sentence in found.result.get("notes") or ():
+        print(f"Note: {sentence}")
 
 
 def _added(point: dict[str, Any]) -> str:

@@ -154,14 +154,15 @@ def _sensitivity_page(facts: Facts) -> list[str]:
     """What pruning each layer alone costs."""
     from ..analysis.sensitivity import SensitivitySettings
 
-    changed = _changed(SensitivitySettings.parse(dict(facts.get("settings") or {})))
+    asked = SensitivitySettings.parse(dict(facts.get("settings") or {}))
+    changed = _changed(asked)
     settings = _call("settings = SensitivitySettings(", changed) if changed else []
     return [
         *_open_both(facts),
         *settings,
         f"result = measure_sensitivity(model, data{', settings' if changed else ''})",
-        'for layer, curve in result["layers"].items():',
-        "    print(f\"{layer:32}\", *(f\"{point['sparsity']:.0%}: {point['score']:.3f}\" for point in curve))",
+        f'for name, curve in result["{asked.of}"].items():',
+        "    print(f\"{name:32}\", *(f\"{point['sparsity']:.0%}: {point['score']:.3f}\" for point in curve))",
     ]
 
 

@@ -23,6 +23,7 @@ from dashboard.components.runs_data import (
     summary_line,
 )
 from dashboard.components.runs_training import draw_training, history_of
+from dashboard.components.sensitivity_data import cells_by_name, measured_cells, shown_cells
 from dashboard.components.training_data import outcome_sentence, trains
 
 __all__ = ["draw_ended", "draw_live", "partial_words"]
@@ -136,10 +137,12 @@ def _partial(job: Job) -> None:
 
 def partial_words(kind: str, partial: Mapping[str, Any]) -> str:
     """A partial result in one line; empty when there is none worth a line."""
-    if kind == "sensitivity" and partial.get("layers"):
-        cells = sum(len(points) for points in partial["layers"].values())
-        touched = sum(1 for points in partial["layers"].values() if points)
-        return f"So far: {count(cells)} cells in {touched} layers. The Sensitivity page shows them."
+    if kind == "sensitivity" and shown_cells(partial):
+        what = partial.get("kind", "layers")
+        return (
+            f"So far: {count(shown_cells(partial))} cells in {len(cells_by_name(partial))} {what}, "
+            f"{count(measured_cells(partial))} of them for good. The Sensitivity page shows them."
+        )
     if kind == "measure":
         rows = partial.get("rows") or [
             row for part in partial.values() if isinstance(part, Mapping) for row in part.get("rows", ())

@@ -1,4 +1,4 @@
-"""The pictures of the Sensitivity page: heat-map of layers × sparsity, and the curves of chosen layers."""
+"""The pictures of the Sensitivity page: heat-map of layers or groups × sparsity, and the curves of chosen ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from dashboard.components.charts import DASHES, PALETTE, SYMBOLS, faded, figure
 from dashboard.components.format import chart_text, escape
-from dashboard.components.sensitivity_data import Quantity, curve, damage_matrix, levels_of
+from dashboard.components.sensitivity_data import Quantity, cells_by_name, curve, damage_matrix, levels_of
 
 __all__ = ["curves_figure", "heatmap_figure"]
 
@@ -27,7 +27,8 @@ def heatmap_figure(
     overrides: Mapping[str, float],
     dark: bool,
 ) -> go.Figure:
-    """Layers (first on top) × sparsity. Every cell carries ``customdata = [layer, sparsity]`` for clicks.
+    """Layers or groups (first on top) × sparsity. Every cell carries ``customdata = [name, sparsity]`` for clicks; a
+    small ring marks those that still see more images.
 
     Plotly does not report clicks on heat-maps to Streamlit, so invisible markers, one per cell, lie above it.
     """
@@ -94,8 +95,25 @@ def heatmap_figure(
                 showlegend=False,
             )
         )
+    waiting = [
+        (levels.index(round(float(cell["sparsity"]), 6)), row)
+        for row, name in enumerate(layers)
+        for cell in cells_by_name(result).get(name, ())
+        if not cell.get("settled", True)
+    ]
+    if waiting:
+        fig.add_trace(
+            go.Scatter(
+                x=[columns[column] for column, _ in waiting],
+                y=[row for _, row in waiting],
+                mode="markers",
+                marker={"symbol": "circle-open", "size": 5, "color": "#8a938e", "line": {"width": 1}},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
     edges = [-0.5, len(levels) - 0.5]
-    fig.update_xaxes(title="sparsity of this layer alone", side="top", type="category", showgrid=False, range=edges)
+    fig.update_xaxes(title=_alone(result), side="top", type="category", showgrid=False, range=edges)
     fig.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(layers))),
@@ -158,11 +176,16 @@ def curves_figure(
     dense = (result.get("dense") or {}).get("score") if percent else 0.0
     if dense is not None:
         fig.add_hline(y=factor * dense, line={"width": 1, "dash": "dot", "color": "#8a938e"})
-    fig.update_xaxes(title="sparsity of this layer alone, %", range=[-2, 100], dtick=20)
+    fig.update_xaxes(title=f"{_alone(result)}, %", range=[-2, 100], dtick=20)
     gained = "energy removed" if result.get("estimated") else "loss gained"
     fig.update_yaxes(title=f"{metric}, %" if percent else gained)
     fig.update_layout(hovermode="closest", showlegend=True)
     return fig
+
+
+def _alone(result: Mapping[str, Any]) -> str:
+    """What the sparsity axis counts."""
+    return "units of this group alone that go" if result.get("kind") == "groups" else "sparsity of this layer alone"
 
 
 def _nice_top(known: np.ndarray, quantity: Quantity) -> float:
@@ -171,9 +194,17 @@ def _nice_top(known: np.ndarray, quantity: Quantity) -> float:
     return least if known.size == 0 else float(max(least, np.quantile(known, 0.98)))
 
 
+def _known(cell: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """On how many images a cell was measured, and whether that is all that it will see."""
+    n, total = cell.get("n", result.get("n")), result.get("n")
+    if not cell.get("settled", True):
+        return f"a first number: {n} of {total} images"
+    return f"measured on {n} images" if n == total or not total else f"measured on {n} of {total} images: enough"
+
+
 def _hover(result: Mapping[str, Any], layer: str, level: float, metric: str) -> str:
     head = f"<b>{chart_text(layer, 34)}</b> · {100 * level:g} % removed"
-    cells = (result.get("layers") or {}).get(layer, ())
+    cells = cells_by_name(result).get(layer, ())
     cell = next((cell for cell in cells if abs(cell["sparsity"] - level) < 1e-6), None)
     if cell is None:
         return f"{head}<br>not measured yet"
@@ -184,11 +215,11 @@ def _hover(result: Mapping[str, Any], layer: str, level: float, metric: str) -> 
             interval = f" [{100 * cell['low']:.1f}, {100 * cell['high']:.1f}]"
         lines.append(f"{metric} {100 * cell['score']:.1f} %{interval}")
     if result.get("estimated"):
-        lines.append(f"{100 * cell['dloss']:.1f} % of the layer's energy Σw² removed")
+        what = "group's scores Σs²" if result.get("kind") == "groups" else "layer's energy Σw²"
+        lines.append(f"{100 * cell['dloss']:.1f} % of the {what} removed")
     elif cell.get("dloss") is not None:
         error = f" ± {1.96 * cell['dloss_se']:.3f}" if cell.get("dloss_se") is not None else ""
         lines.append(f"loss {cell['dloss']:+.3f}{error}")
-    n = cell.get("n", result.get("n"))
-    lines.append("estimated from the weights only" if result.get("estimated") else f"measured on {n} images")
+    lines.append("estimated from the weights only" if result.get("estimated") else _known(cell, result))
     lines.append("click to pin it into the plan")
     return "<br>".join(lines)

@@ -10,11 +10,14 @@ import pandas as pd
 __all__ = [
     "Curve",
     "Quantity",
+    "cells_by_name",
     "curve",
     "damage_matrix",
+    "images_seen",
     "levels_of",
     "measured_cells",
     "most_sensitive",
+    "shown_cells",
     "table",
     "verdict",
 ]
@@ -37,11 +40,16 @@ class Curve:
     high: list[float]
 
 
+def cells_by_name(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The cells of every layer, or of every group where the result is one of groups."""
+    return result.get(str(result.get("kind") or "layers")) or {}
+
+
 def levels_of(result: Mapping[str, Any]) -> list[float]:
     """All sparsity levels that the settings ask for or that some layer already has, ascending."""
     asked = (result.get("settings") or {}).get("levels") or ()
     seen = {round(float(level), 6) for level in asked}
-    for cells in (result.get("layers") or {}).values():
+    for cells in cells_by_name(result).values():
         seen.update(round(float(cell["sparsity"]), 6) for cell in cells)
     seen.discard(0.0)
     return sorted(seen)
@@ -67,23 +75,39 @@ def damage_matrix(
     }
     matrix = np.full((len(layers), len(columns)), np.nan)
     for row, layer in enumerate(layers):
-        for cell in (result.get("layers") or {}).get(layer, ()):
+        for cell in cells_by_name(result).get(layer, ()):
             column = columns.get(round(float(cell["sparsity"]), 6))
             if column is not None:
                 matrix[row, column] = damage(cell, result, quantity)
     return matrix
 
 
+def shown_cells(result: Mapping[str, Any]) -> int:
+    """How many pairs of layer (or group) and sparsity have a number, be it a first one on few images."""
+    return sum(len(cells) for cells in cells_by_name(result).values())
+
+
 def measured_cells(result: Mapping[str, Any]) -> int:
-    """How many pairs of layer and sparsity have been measured."""
-    return sum(len(cells) for cells in (result.get("layers") or {}).values())
+    """How many of them are measured for good."""
+    return sum(cell.get("settled", True) for cells in cells_by_name(result).values() for cell in cells)
+
+
+def images_seen(result: Mapping[str, Any]) -> float | None:
+    """How many images a finished cell saw on average; None when none is finished, or all saw all."""
+    seen = [
+        cell["n"]
+        for cells in cells_by_name(result).values()
+        for cell in cells
+        if cell.get("settled", True) and "n" in cell
+    ]
+    return None if not seen or min(seen) == result.get("n") else float(np.mean(seen))
 
 
 def curve(result: Mapping[str, Any], layer: str, quantity: Quantity) -> Curve | None:
     """The curve of one layer, or None when none of its points has the quantity yet."""
     dense = result.get("dense") or {}
     points: list[tuple[float, float, float, float]] = []
-    for cell in sorted((result.get("layers") or {}).get(layer, ()), key=lambda cell: cell["sparsity"]):
+    for cell in sorted(cells_by_name(result).get(layer, ()), key=lambda cell: cell["sparsity"]):
         if quantity == "score" and cell.get("score") is not None:
             low, high = cell.get("low"), cell.get("high")
             points.append((cell["sparsity"], cell["score"], _or(low, cell["score"]), _or(high, cell["score"])))
@@ -119,10 +143,10 @@ def table(result: Mapping[str, Any], layers: Sequence[str]) -> pd.DataFrame:
     metric = str(result.get("metric") or "score")
     rows = []
     for layer in layers:
-        for cell in sorted((result.get("layers") or {}).get(layer, ()), key=lambda cell: cell["sparsity"]):
+        for cell in sorted(cells_by_name(result).get(layer, ()), key=lambda cell: cell["sparsity"]):
             rows.append(
                 {
-                    "layer": layer,
+                    str(result.get("kind") or "layers").removesuffix("s"): layer,
                     "sparsity": cell["sparsity"],
                     metric: cell.get("score"),
                     f"{metric} low": cell.get("low"),
@@ -132,6 +156,7 @@ def table(result: Mapping[str, Any], layers: Sequence[str]) -> pd.DataFrame:
                     "loss gained": damage(cell, result, "loss"),
                     "standard error of loss gained": cell.get("dloss_se"),
                     "images": cell.get("n", result.get("n")),
+                    "settled": cell.get("settled", True),
                 }
             )
     return pd.DataFrame(rows)
@@ -145,20 +170,28 @@ def verdict(result: Mapping[str, Any], layers: Sequence[str], metric: str) -> st
     """The one sentence to take away: how far most layers can go, and which layer suffers most there.
 
     It speaks of the highest level at which every layer has been measured and at least half of them stay within a
-    point of the dense score (else of the lowest such level); empty before one level is complete.
+    point of the dense score (else of the lowest such level); empty before one level is settled.
     """
     levels = levels_of(result)
     matrix = damage_matrix(result, layers, "score", levels=levels)
-    complete = [column for column in range(len(levels)) if not np.isnan(matrix[:, column]).any()]
+    open_levels = {
+        c["sparsity"] for cells in cells_by_name(result).values() for c in cells if not c.get("settled", True)
+    }
+    complete = [
+        column
+        for column, level in enumerate(levels)
+        if not np.isnan(matrix[:, column]).any() and level not in open_levels
+    ]
     if not complete:
         return ""
+    what = str(result.get("kind") or "layers").removesuffix("s")
     calm = {column: int((matrix[:, column] < 1.0).sum()) for column in complete}
     column = max((c for c in complete if 2 * calm[c] >= len(layers)), default=complete[0])
     lost, percent = matrix[:, column], f"{100 * levels[column]:g} %"
     if calm[column] == len(layers):
-        return f"At {percent} sparsity no layer alone loses a point of {metric}."
+        return f"At {percent} sparsity no {what} alone loses a point of {metric}."
     worst = int(np.argmax(lost))
     return (
-        f"At {percent} sparsity {calm[column]} of {len(layers)} layers lose less than a point of {metric} each; "
+        f"At {percent} sparsity {calm[column]} of {len(layers)} {what}s lose less than a point of {metric} each; "
         f"{layers[worst]} loses {lost[worst]:.1f} points."
     )

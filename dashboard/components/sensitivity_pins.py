@@ -1,10 +1,14 @@
-"""Clicks on the heat-map: each pins a layer's sparsity into the draft plan of the session."""
+"""Clicks on the heat-map: each pins the sparsity of a layer or group into the draft plan of the session."""
 
 from typing import Any
 
 import streamlit as st
 
+from core.comb.sheet import GroupSheet
+from core.methods import METHODS
+from core.pruning.plan import Plan
 from dashboard.components.format import escape, percent
+from dashboard.components.group_edit import with_groups
 from dashboard.components.plan_draft import DraftEditor, with_override
 
 __all__ = ["click_pending", "clicked_cell", "pin_pending", "remember_click"]
@@ -35,19 +39,34 @@ def click_pending() -> bool:
     return _CLICK in st.session_state
 
 
-def pin_pending(editor: DraftEditor) -> str | None:
-    """Pin the remembered click into the draft, once; returns the layer that was clicked."""
+def pin_pending(editor: DraftEditor, sheet: GroupSheet | None = None) -> str | None:
+    """Pin the remembered click into the draft, once; returns the layer that was clicked.
+
+    ``sheet``: the click was on one of its groups. These are pinned into a plan that removes units only.
+    """
     cell = st.session_state.pop(_CLICK, None)
     if cell is None:
         return None
-    layer, sparsity = cell
-    if editor.edit(lambda plan: with_override(plan, layer, sparsity), redraw=True):
+    name, sparsity = cell
+    if sheet is not None and METHODS[editor.plan.method].removes != "units":
         st.toast(
-            f"Pinned **{escape(layer, markdown=True)}** at {percent(sparsity, 0)} into the plan.",
+            "Not pinned: the plan removes single weights. Choose a method that removes units on the Plan page.",
+            icon=":material/block:",
+        )
+        return str(name)
+
+    def pinned(plan: Plan) -> Plan:
+        if sheet is None:
+            return with_override(plan, name, sparsity)
+        return with_groups(plan, sheet, [sheet.group(name)], "fix", sparsity)
+
+    if editor.edit(pinned, redraw=True):
+        st.toast(
+            f"Pinned **{escape(name, markdown=True)}** at {percent(sparsity, 0)} into the plan.",
             icon=":material/push_pin:",
         )
     else:
         st.toast(
             "Not pinned: the plan was changed elsewhere. Reload it on the Plan page.", icon=":material/sync_problem:"
         )
-    return str(layer)
+    return str(name)

@@ -1,4 +1,4 @@
-"""Sensitivity: what each layer loses when it alone is pruned, measured live, with intervals."""
+"""Sensitivity: what each layer, or group, loses when it alone is pruned, measured live, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,9 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+from core.analysis.previews import group_preview
 from core.analysis.sensitivity import SensitivitySettings
+from core.comb.sheet import GroupSheet
 from core.errors import EspalierError
-from core.pruning.criteria import CRITERIA
 from core.pruning.estimate import weights_only_sensitivity
 from core.store.records import Job, Model, Sensitivity, Session
 from dashboard import backend, state, stored
@@ -22,7 +23,24 @@ from dashboard.components.jobs import POLL_S, job_banner, latest_job, live_jobs,
 from dashboard.components.plan_draft import DraftEditor, with_override
 from dashboard.components.plan_layers import prunable_layers
 from dashboard.components.sensitivity_charts import curves_figure, heatmap_figure
-from dashboard.components.sensitivity_data import Quantity, measured_cells, most_sensitive, table, verdict
+from dashboard.components.sensitivity_data import (
+    Quantity,
+    images_seen,
+    measured_cells,
+    most_sensitive,
+    shown_cells,
+    table,
+    verdict,
+)
+from dashboard.components.sensitivity_kind import (
+    Kind,
+    chosen_kind,
+    criteria,
+    groups_to_measure,
+    kind_of,
+    pinned,
+    rows_of,
+)
 from dashboard.components.sensitivity_pins import click_pending, pin_pending, remember_click
 from dashboard.components.tables import csv_bytes
 from dashboard.components.tables import table as draw_table
@@ -40,22 +58,25 @@ _MOST_CURVES = 7
 def render() -> None:
     """Draw the page."""
     session, model = require_model()
-    layers = [str(layer["name"]) for layer in prunable_layers(model)]
     st.title("Sensitivity")
-    if not layers:
+    if not prunable_layers(model):
         empty("Nothing to prune in this model", "It has no convolution or linear layer with weights of its own.")
         return
+    sheet = groups_to_measure(model)
+    kind = chosen_kind(session, sheet)
+    names = rows_of(model, sheet, kind)
     editor = DraftEditor(session)
-    _show_curve_of(pin_pending(editor))
+    _show_curve_of(pin_pending(editor, sheet if kind == "groups" else None))
     live = next((job for job in live_jobs(session.id) if job.kind == "sensitivity"), None)
-    results = _measured(session)
-    _controls(session, live, results)
+    results = [item for item in _measured(session) if kind_of(item.settings) == kind]
+    _controls(session, live, results, kind, len(names))
     _last_failure(session, live)
-    chosen = _choose_result(results) if live is None else None
+    followed = live if live is not None and kind_of(live.payload.get("settings") or {}) == kind else None
+    chosen = _choose_result(results) if followed is None else None
     follow = st.fragment(_results, run_every=POLL_S if live else None)
-    follow(session.id, model.id, live.id if live else None, chosen)
+    follow(session.id, model.id, kind, live.id if live else None, followed is not None, chosen)
     state.link("plan", label="Go on to the plan", icon=":material/arrow_forward:")
-    code_drawer("sensitivity", _facts(session, model, chosen))
+    code_drawer("sensitivity", _facts(session, model, chosen, kind))
 
 
 def _measured(session: Session) -> list[Sensitivity]:
@@ -65,7 +86,7 @@ def _measured(session: Session) -> list[Sensitivity]:
     return list(reversed(backend.store().sensitivities(session.model_id, session.data_id)))
 
 
-def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity]) -> None:
+def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity], kind: Kind, rows: int) -> None:
     """The settings and the button that starts, continues or cancels."""
     if live is not None:
         job_banner(live, key="sensitivity")
@@ -80,9 +101,10 @@ def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity]
         with st.popover("Settings", icon=":material/tune:"):
             settings = settings_form(
                 SensitivitySettings,
-                key="sensitivity-settings",
-                value=_start_settings(results),
-                choices={"criterion": tuple(CRITERIA)},
+                key="sensitivity-settings" if kind == "layers" else "sensitivity-group-settings",
+                value=_start_settings(results, kind),
+                exclude=("of",),
+                choices={"criterion": criteria(kind)},
             )
         asked = place.button(
             "Measure again" if results and results[0].complete else "Measure sensitivity",
@@ -96,20 +118,21 @@ def _controls(session: Session, live: Job | None, results: Sequence[Sensitivity]
         elif session.data_id is None:
             st.caption("Without data there is only the estimate. Open data on the Start page.")
         elif unfinished is not None:
-            done, total = measured_cells(unfinished.result), _cells_asked(unfinished)
+            done, total = measured_cells(unfinished.result), rows * len(_levels_asked(unfinished))
             st.caption(f"Stopped at {done} of {total} cells. What was measured is kept.")
     if asked and settings is not None:
         _start(session, settings.to_json())
 
 
-def _start_settings(results: Sequence[Sensitivity]) -> SensitivitySettings:
+def _start_settings(results: Sequence[Sensitivity], kind: Kind) -> SensitivitySettings:
     """The settings of the newest result, so that a form shows what the picture shows."""
     known = set(SensitivitySettings.model_fields)
     try:
         newest = results[0].settings if results else {}
-        return SensitivitySettings.parse({name: value for name, value in newest.items() if name in known})
+        found = SensitivitySettings.parse({name: value for name, value in newest.items() if name in known})
     except EspalierError:
-        return SensitivitySettings()
+        found = SensitivitySettings()
+    return found.changed(of=kind)
 
 
 def _start(session: Session, settings: Mapping[str, Any]) -> None:
@@ -117,9 +140,9 @@ def _start(session: Session, settings: Mapping[str, Any]) -> None:
     st.rerun()
 
 
-def _cells_asked(item: Sensitivity) -> int:
-    model = backend.store().get_model(item.model_id)
-    return len(prunable_layers(model)) * len(item.settings.get("levels") or item.result["settings"]["levels"])
+def _levels_asked(item: Sensitivity) -> Sequence[float]:
+    levels: Sequence[float] = item.settings.get("levels") or item.result["settings"]["levels"]
+    return levels
 
 
 def _last_failure(session: Session, live: Job | None) -> None:
@@ -138,7 +161,8 @@ def _choose_result(results: Sequence[Sensitivity]) -> Sensitivity | None:
     def words(key: str) -> str:
         item = by_id[key]
         extent = "complete" if item.complete else f"{measured_cells(item.result)} cells"
-        return f"{item.settings.get('criterion', 'magnitude')} · {item.result.get('n', '?')} images · {extent}"
+        words = f"{item.settings.get('criterion', 'magnitude')} · {item.result.get('n', '?')} images · {extent}"
+        return f"{words} · exact" if item.settings.get("exact") else words
 
     return by_id[st.selectbox("Result", list(by_id), format_func=words, key="sensitivity-result")]
 
@@ -150,7 +174,9 @@ def _show_curve_of(layer: str | None) -> None:
         st.session_state[_CURVES] = [layer, *others][:_MOST_CURVES]
 
 
-def _results(session_id: str, model_id: str, job_id: str | None, chosen: Sensitivity | None) -> None:
+def _results(
+    session_id: str, model_id: str, kind: Kind, job_id: str | None, followed: bool, chosen: Sensitivity | None
+) -> None:
     """Figures, heat-map, curves and table. A fragment: it follows the job while there is one."""
     if click_pending():
         st.rerun(scope="app")
@@ -158,26 +184,29 @@ def _results(session_id: str, model_id: str, job_id: str | None, chosen: Sensiti
     model = store.get_model(model_id)
     if job_id is not None and not store.get_job(job_id).state.live:
         st.rerun(scope="app")
+    sheet = groups_to_measure(model) if kind == "groups" else None
     result: Mapping[str, Any] | None = (
-        store.partial(job_id) if job_id is not None else chosen.result if chosen else None
+        store.partial(job_id) if job_id and followed else chosen.result if chosen else None
     )
-    if result is None or not measured_cells(result):
-        result = weights_only_sensitivity(stored.weight_statistics(model))
-    layers = [str(layer["name"]) for layer in prunable_layers(model)]
+    if result is None or not shown_cells(result):
+        result = _first_look(model, sheet, result)
+    layers = rows_of(model, sheet, kind)
     editor = DraftEditor(store.get_session(session_id))
-    overrides = editor.plan.overrides
+    overrides = pinned(editor, sheet)
     metric = _metric(model, result)
-    _headline(result, layers, metric, waiting=job_id is not None)
+    _headline(result, layers, metric, waiting=followed)
     quantity = _quantity(result, metric)
     _heatmap(result, layers, quantity, metric, overrides)
     _pins(editor)
-    _forget_curves_of(f"{model_id} {bool(result.get('estimated'))} {job_id}")
+    _forget_curves_of(f"{model_id} {kind} {bool(result.get('estimated'))} {job_id}")
     _curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
         with st.expander("All numbers", icon=":material/table:"):
             frame = table(result, layers)
             draw_table(
-                frame, key="sensitivity-table", alt=f"{len(frame)} measured cells: layer, sparsity, {metric}, loss"
+                frame,
+                key="sensitivity-table",
+                alt=f"{len(frame)} measured cells: {result.get('kind') or 'layers'}, sparsity, {metric}, loss",
             )
             st.download_button(
                 "Download CSV",
@@ -190,6 +219,14 @@ def _results(session_id: str, model_id: str, job_id: str | None, chosen: Sensiti
             )
 
 
+def _first_look(model: Model, sheet: GroupSheet | None, result: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What the scores say before anything is measured: those of the running job, else magnitudes."""
+    if result is not None and result.get("preview"):
+        preview: Mapping[str, Any] = result["preview"]
+        return preview
+    return weights_only_sensitivity(stored.weight_statistics(model)) if sheet is None else group_preview(sheet)
+
+
 def _metric(model: Model, result: Mapping[str, Any]) -> str:
     if not result.get("estimated") and result.get("metric"):
         return str(result["metric"])
@@ -198,10 +235,12 @@ def _metric(model: Model, result: Mapping[str, Any]) -> str:
 
 def _headline(result: Mapping[str, Any], layers: Sequence[str], metric: str, *, waiting: bool) -> None:
     """What is shown, how it is known, and the one sentence to take away."""
+    what = str(result.get("kind") or "layers")
     if result.get("estimated"):
+        how = "each layer’s weight energy" if what == "layers" else "the scores of each group’s units"
         st.html(
-            f'<p class="esp-lede">{known_html(False)} estimated, weights only: how much of each layer’s weight energy '
-            "a cut would take. It hints at spare layers; it is not a loss.</p>"
+            f'<p class="esp-lede">{known_html(False)} estimated, weights only: how much of {how} '
+            f"a cut would take. It hints at spare {what}; it is not a loss.</p>"
         )
         if waiting:
             st.caption("The first measured cells replace this picture in a moment.")
@@ -214,9 +253,25 @@ def _headline(result: Mapping[str, Any], layers: Sequence[str], metric: str, *, 
     numbers(
         [
             number_html(f"Dense {metric}, selection split", percent(dense.get("score")), n=n, interval=interval),
-            number_html("Cells measured", count(measured_cells(result)), measured=None, note=f"{len(layers)} layers"),
+            number_html(
+                "Cells measured", count(measured_cells(result)), measured=None, note=_how_far(result, layers, waiting)
+            ),
         ]
     )
+    for note in result.get("notes") or ():
+        st.caption(escape(note, markdown=True))
+
+
+def _how_far(result: Mapping[str, Any], layers: Sequence[str], waiting: bool) -> str:
+    """How many rows there are, how much the cells saw, and how many have a first number only."""
+    words = f"{len(layers)} {result.get('kind') or 'layers'}"
+    seen = images_seen(result)
+    if seen is not None:
+        words += f", {count(round(seen))} images each on average"
+    first = shown_cells(result) - measured_cells(result)
+    if first:
+        words += f"; {count(first)} more have a first number on few images" + (" so far" if waiting else "")
+    return words
 
 
 def _quantity(result: Mapping[str, Any], metric: str) -> Quantity:
@@ -244,10 +299,11 @@ def _heatmap(
         draw(
             shown,
             key="sensitivity-heatmap",
-            alt=f"Heat-map of {len(layers)} layers by sparsity; most sensitive: {worst}",
+            alt=f"Heat-map of {len(layers)} {result.get('kind') or 'layers'} by sparsity; most sensitive: {worst}",
             on_select=lambda: remember_click("sensitivity-heatmap"),
         )
-    st.caption("Click a cell to pin that sparsity into the plan. Outlined cells are pinned.")
+    waiting = " Rings: first numbers on few images." if shown_cells(result) > measured_cells(result) else ""
+    st.caption(f"Click a cell to pin that sparsity into the plan. Outlined cells are pinned.{waiting}")
 
 
 def _forget_curves_of(basis: str) -> None:
@@ -294,11 +350,11 @@ def _pins(editor: DraftEditor) -> None:
                 st.rerun(scope="app")
 
 
-def _facts(session: Session, model: Model, chosen: Sensitivity | None) -> dict[str, Any]:
+def _facts(session: Session, model: Model, chosen: Sensitivity | None, kind: Kind) -> dict[str, Any]:
     """What the code drawer needs to know."""
     data = backend.store().get_dataset(session.data_id) if session.data_id else None
     return {
         "model": model.spec,
         "data": data.spec if data else None,
-        "settings": chosen.settings if chosen else SensitivitySettings().to_json(),
+        "settings": chosen.settings if chosen else SensitivitySettings(of=kind).to_json(),
     }

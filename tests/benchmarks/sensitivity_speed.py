@@ -59,7 +59,7 @@ class Pictures(Progress):
         self.kind, self.clock, self.preview, self.first = kind, Clock(), None, None
 
     def publish(self, partial: Mapping[str, Any]) -> None:
-        wanted = len(partial.get("preview", {}).get("curves", partial[self.kind]))
+        wanted = len(partial.get("preview", partial)[self.kind])
         self.preview = self.preview or self.clock.read()
         if self.first is None and len(partial[self.kind]) == wanted:
             self.first = self.clock.read()

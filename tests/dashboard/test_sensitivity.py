@@ -14,11 +14,13 @@ from dashboard.components.sensitivity_data import (
     levels_of,
     measured_cells,
     most_sensitive,
+    shown_cells,
     table,
     verdict,
 )
 from dashboard.components.sensitivity_pins import clicked_cell
 from tests.dashboard.conftest import OpenPage, text_of
+from tests.dashboard.grouped import grouped, seed_groups
 from tests.dashboard.seeding import LAYERS, LEVELS, seed_job, seed_sensitivity, seed_session, sensitivity_result
 
 NAMES = [layer["name"] for layer in LAYERS]
@@ -204,6 +206,90 @@ class TestPage:
             complete=True,
         )
         assert "mIoU" in text_of(open_page("sensitivity", session=seeded.session.id))
+
+
+class TestGroups:
+    @staticmethod
+    def result(sheet, *, settled: bool = True) -> dict:
+        """Every group loses more the more of it goes."""
+        cells = {
+            group.name: [
+                {"sparsity": level, "removed": 1, "share": level, "loss": 0.1 + level, "score": 0.9 - level / 2}
+                | {"low": 0.85 - level / 2, "high": 0.93 - level / 2, "n": 250 if settled else 32}
+                | {"dloss": level, "dloss_se": 0.01, "dscore": -level / 2, "dscore_se": 0.01, "settled": settled}
+                for level in LEVELS
+            ]
+            for group in sheet.groups
+        }
+        return sensitivity_result(n=1000) | {
+            "kind": "groups",
+            "layers": {},
+            "groups": cells,
+            "settings": {"levels": list(LEVELS), "of": "groups"},
+            "notes": ["Measured in bfloat16: 99.9% of the dense model's answers are the same."],
+        }
+
+    @staticmethod
+    def store(served: Workspace, session, result: dict) -> None:
+        served.store.put_sensitivity(
+            key="groups",
+            model_id=session.model_id,
+            data_id=session.data_id,
+            settings=result["settings"],
+            result=result,
+            complete=True,
+        )
+
+    def test_groups_are_estimated_measured_and_pinned(self, served: Workspace, open_page: OpenPage):
+        session = seed_groups(served, "resnet")
+        sheet = grouped("resnet").sheet
+        page = open_page("sensitivity", session=session.id)
+        assert page.segmented_control(key="sensitivity-kind").value == "layers"
+        page.segmented_control(key="sensitivity-kind").set_value("groups").run()
+        assert "the scores of each group’s units" in text_of(page)
+        page.number_input(key="sensitivity-group-settings-images").set_value(250)
+        page.button(key="sensitivity-start").click().run()
+        job = next(job for job in served.store.jobs(session.id) if job.kind == "sensitivity")
+        assert job.payload["settings"]["of"] == "groups"
+        served.store.update_job(job.id, state=JobState.DONE)
+
+        self.store(served, session, self.result(sheet))
+        page = open_page("sensitivity", session=session.id)
+        page.segmented_control(key="sensitivity-kind").set_value("groups").run()
+        text = text_of(page)
+        assert "250 images each on average" in text
+        assert "bfloat16" in text
+        assert not page.exception
+        page.session_state["sensitivity-clicked"] = (sheet.groups[0].name, 0.5)
+        page.run()
+        assert served.store.get_session(session.id).draft_plan.get("overrides", {}) == {}  # a plan of single weights
+        served.store.save_draft(
+            session.id, {"method": "one_shot_structured"}, revision=served.store.get_session(session.id).revision
+        )
+        page = open_page("sensitivity", session=session.id)
+        assert page.segmented_control(key="sensitivity-kind").value == "groups"
+        page.session_state["sensitivity-clicked"] = (sheet.groups[0].name, 0.5)
+        page.run()
+        draft = served.store.get_session(session.id).draft_plan
+        assert draft["overrides"] == {f"group:{sheet.groups[0].name}": 0.5}
+
+    def test_results_of_groups_are_not_shown_as_layers(self, served: Workspace, open_page: OpenPage):
+        session = seed_groups(served, "resnet")
+        self.store(served, session, self.result(grouped("resnet").sheet))
+        assert "estimated, weights only" in text_of(open_page("sensitivity", session=session.id))
+
+    def test_first_numbers_are_not_measured_cells_and_make_no_sentence(self):
+        sheet = grouped("resnet").sheet
+        names = [group.name for group in sheet.groups]
+        first, last = self.result(sheet, settled=False), self.result(sheet)
+        assert shown_cells(first) == measured_cells(last) == len(names) * len(LEVELS)
+        assert measured_cells(first) == 0
+        assert verdict(first, names, "accuracy") == ""
+        assert "groups lose less" in verdict(last, names, "accuracy")
+        shown = heatmap_figure(first, names, "score", metric="accuracy", overrides={}, dark=False)
+        assert "a first number: 32 of 1000 images" in shown.data[1].text[0]
+        assert len(shown.data[2].x) == len(names) * len(LEVELS)  # rings
+        assert len(heatmap_figure(last, names, "score", metric="accuracy", overrides={}, dark=False).data) == 2
 
 
 def test_the_click_callback_survives_a_chart_that_is_replaced(monkeypatch: pytest.MonkeyPatch):
