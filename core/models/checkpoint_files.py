@@ -115,6 +115,8 @@ def _other_format(head: bytes) -> str:
             return words
     if head[257:262] == b"ustar":
         return "a tar archive"
+    if head[:1] == b"\x08" and head[2:3] in (b"\x12", b"\x3a"):  # its version, then its producer or its graph
+        return "an ONNX model, which Espalier writes but does not open"
     if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
         return "a text file"
     return "a file of unknown content"

@@ -281,3 +281,35 @@ def test_tensors_of_a_large_model_lie_beside_the_graph(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
     assert report["files"][0] == str(tmp_path / "m.onnx")
     assert report["size_bytes"] == sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
+@pytest.mark.row("B30")
+def test_tensors_that_a_file_has_elsewhere_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        onnx.external_data_helper, "load_external_data_for_tensor", lambda *_: pytest.fail("it was read")
+    )
+    (tmp_path / "secret").write_bytes(bytes(64))
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "link").symlink_to(tmp_path / "secret")
+    for place in ("../secret", str(tmp_path / "secret"), "link", "inner/../../secret", "missing", "/etc/passwd"):
+        weight = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[16])
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value=place)
+        vector = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [16])
+        graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [vector], [weight])
+        file = tmp_path / "inner" / "m.onnx"
+        file.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+        assert read_metadata(file) == {}
+
+
+@pytest.mark.row("B30")
+def test_an_export_writes_its_own_file_only(tiny: TracedModel, tmp_path: Path) -> None:
+    """Also where somebody left a link in its place: the link goes, what it points to stays."""
+    (tmp_path / "canary").write_text("canary")
+    folder = tmp_path / "session"
+    folder.mkdir()
+    (folder / "m.onnx").symlink_to(tmp_path / "canary")
+    export_onnx(tiny, folder / "m.onnx", settings=OnnxSettings(images=10))
+    assert (tmp_path / "canary").read_text() == "canary"
+    assert not (folder / "m.onnx").is_symlink()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["canary", "m.onnx", "session"]

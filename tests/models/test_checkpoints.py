@@ -106,6 +106,24 @@ def scripted(path: Path) -> Path:
     return rezipped(path, write)
 
 
+def exported(path: Path) -> Path:
+    def write(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
+        for name in ("a/archive_format", "a/models/model.json", "a/data/weights/weight_0"):
+            new.writestr(name, b"pt2")
+
+    return rezipped(path, write)
+
+
+def with_external_data(path: Path) -> Path:
+    import onnx
+
+    weight = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="../../../etc/passwd")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [], [weight])
+    path.write_bytes(onnx.helper.make_model(graph, producer_name="evil").SerializeToString())
+    return path
+
+
 def keras(path: Path) -> Path:
     def write(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
         for name in ("config.json", "model.weights.h5"):
@@ -130,6 +148,7 @@ def sparse(path: Path) -> Path:
 
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "B01 empty safetensors": (lambda p: cut(save_file(state(), p) or p, lambda b: b""), "is empty"),
     "B01 empty": (lambda p: cut(saved({}, p), lambda b: b""), "is empty"),
     "B02 half": (lambda p: cut(saved(state(), p), lambda b: b[: len(b) // 2]), "damaged or incomplete"),
     "B02 without its last 10 bytes": (lambda p: cut(saved(state(), p), lambda b: b[:-10]), "damaged or incomplete"),
@@ -187,6 +206,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         "zip archive, but not one that PyTorch wrote",
     ),
     "B09 TorchScript": (scripted, "TorchScript"),
+    "B09 pt2": (exported, "an exported program"),
+    "B09 ONNX": (lambda p: p.write_bytes(b"\x08\x08\x12\x07pytorch" + bytes(64)) and p, "an ONNX model"),
+    "B30 ONNX with tensors elsewhere": (with_external_data, "an ONNX model"),
+    "B31 ONNX garbage": (lambda p: p.write_bytes(b"\x08\x08\x12\xff\xff\xff\xff\xff") and p, "an ONNX model"),
     "B09 keras": (keras, "Keras"),
     "B09 h5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)) and p, "HDF5"),
     "B09 tar": (lambda p: p.write_bytes(b"a" * 257 + b"ustar" + bytes(300)) and p, "a tar archive"),
