@@ -222,7 +222,7 @@ def compute(name: str, table: Table, given: argparse.Namespace) -> None:
         return known
 
     row("dense", "none", 0, "", None)
-    for teacher in given.teachers:
+    for teacher in () if given.alone else given.teachers:
         settings = {
             "training": _training(given),
             "distillation": TEACHERS[teacher],
@@ -235,7 +235,8 @@ def compute(name: str, table: Table, given: argparse.Namespace) -> None:
                 (seap,) = plans(rate, None, teacher, seed, given).values()
                 macs = float(row("SEAP", teacher, rate, seed, seap)["macs_removed"])
                 for method, plan in plans(rate, macs, teacher, seed, given).items():
-                    row(method, teacher, rate, seed, plan)
+                    if not given.alone:
+                        row(method, teacher, rate, seed, plan)
 
 
 def summary(table: Table) -> None:
@@ -267,6 +268,7 @@ def main() -> None:
     options.add_argument("--models", nargs="+", choices=["resnet20", "resnet56", "vgg16"], default=["resnet20"])
     options.add_argument("--rates", type=float, nargs="+", default=[0.3, 0.5, 0.7], help="of the channels")
     options.add_argument("--teachers", nargs="+", choices=list(TEACHERS), default=list(TEACHERS))
+    options.add_argument("--alone", action="store_true", help="SEAP only: what the teacher is worth, over seeds")
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--epochs", type=int, default=20, help="of every method")
     options.add_argument("--train-images", type=int, default=None, help="a stratified part of the training images")
