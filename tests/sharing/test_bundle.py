@@ -232,6 +232,7 @@ def test_an_existing_file_is_kept_and_a_full_disk_leaves_none(
     assert (report.variants, report.size_bytes) == (2, target.stat().st_size)
 
 
+@pytest.mark.row("B21")
 @pytest.mark.parametrize(
     ("name", "file"),
     [("a b", "a-b"), ("../../x", "x"), ("<b>é</b>", "b-b"), ("", "session"), ("…", "session"), ("x" * 200, "x" * 60)],
@@ -240,6 +241,7 @@ def test_file_names_of_bundles_are_plain(name: str, file: str) -> None:
     assert bundle_name(name) == f"{file}.espalier.zip"
 
 
+@pytest.mark.row("B41")
 def test_the_golden_bundle_of_every_version_opens(workspace: Workspace) -> None:
     assert GOLDEN.stat().st_size < 200_000
     session = import_bundle(workspace, GOLDEN)

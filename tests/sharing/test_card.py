@@ -83,6 +83,7 @@ def test_a_card_says_what_was_measured(made: tuple[Workspace, Session]) -> None:
         core.model_card(workspace, "0" * 16)
 
 
+@pytest.mark.row("B12")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_becomes_markup(text: str) -> None:
     sections = [Section(text, (Text(text), Items((text,)), Table((text, "b"), ((text, text),))))]

@@ -80,6 +80,7 @@ def refused(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., str]
     assert workspace.store.list_sessions() == []
 
 
+@pytest.mark.row("B39")
 @pytest.mark.parametrize(
     "name",
     [
@@ -116,6 +117,7 @@ def test_names_that_lead_elsewhere(refused: Callable[..., str], bundle: Path, tm
         refused(packed(listed({**files, name: b"{}"}), tmp_path / "c.zip"))
 
 
+@pytest.mark.row("B39")
 def test_links_and_other_things_that_are_no_files(refused: Callable[..., str], bundle: Path, tmp_path: Path) -> None:
     files = contents(bundle)
     name = next(name for name in files if name.endswith("graph.json"))
@@ -127,6 +129,7 @@ def test_links_and_other_things_that_are_no_files(refused: Callable[..., str], b
         refused(packed(rest, tmp_path / "b.zip", (info, b"../../canary/file")), "no regular file")
 
 
+@pytest.mark.row("B39")
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_that_occur_twice(refused: Callable[..., str], bundle: Path, tmp_path: Path) -> None:
     files = contents(bundle)
@@ -136,6 +139,7 @@ def test_names_that_occur_twice(refused: Callable[..., str], bundle: Path, tmp_p
     refused(packed(files, tmp_path / "c.zip", (other, b"{}")), "twice")
 
 
+@pytest.mark.row("B40")
 def test_bombs_are_refused_from_the_directory(refused: Callable[..., str], bundle: Path, tmp_path: Path) -> None:
     files = contents(bundle)
     path = tmp_path / "b.zip"
@@ -158,6 +162,7 @@ def test_bombs_are_refused_from_the_directory(refused: Callable[..., str], bundl
     refused(path)
 
 
+@pytest.mark.row("B40")
 def test_nested_bombs(refused: Callable[..., str], bundle: Path, tmp_path: Path) -> None:
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -172,6 +177,7 @@ def test_nested_bombs(refused: Callable[..., str], bundle: Path, tmp_path: Path)
     refused(packed(listed({**files, name: other.getvalue()}), tmp_path / "c.zip"), "something else than arrays")
 
 
+@pytest.mark.row("B40")
 def test_a_million_entries(refused: Callable[..., str], tmp_path: Path) -> None:
     entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
     directory = entry * 1_000_000
@@ -186,6 +192,7 @@ def test_a_million_entries(refused: Callable[..., str], tmp_path: Path) -> None:
     refused(tmp_path / "c.zip", "as it says", seconds=2.0)
 
 
+@pytest.mark.row("B40")
 def test_overlapping_entries(refused: Callable[..., str], tmp_path: Path) -> None:
     # Every entry points at the same bytes: 4,000 files for the price of one.
     data = os.urandom(10_000)
@@ -202,6 +209,7 @@ def test_overlapping_entries(refused: Callable[..., str], tmp_path: Path) -> Non
     refused(tmp_path / "b.zip")
 
 
+@pytest.mark.row("B40")
 def test_more_bytes_than_promised_are_noticed_while_reading(
     refused: Callable[..., str], bundle: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +222,7 @@ def test_more_bytes_than_promised_are_noticed_while_reading(
     )
 
 
+@pytest.mark.row("B41")
 @pytest.mark.parametrize("what", ["session.json", "graph.json", "weights.safetensors", ".npz", ".onnx", "README.txt"])
 def test_a_changed_file_has_the_wrong_hash(
     refused: Callable[..., str], bundle: Path, tmp_path: Path, what: str
@@ -228,6 +237,7 @@ def test_a_changed_file_has_the_wrong_hash(
         refused(packed(listed({**files, name: bytes(data)}), tmp_path / "c.zip"), "SHA-256")
 
 
+@pytest.mark.row("B41")
 def test_a_missing_file_and_one_too_many(refused: Callable[..., str], bundle: Path, tmp_path: Path) -> None:
     files = contents(bundle)
     for name in files:
@@ -245,6 +255,7 @@ def changed(files: Files, change: Callable[[Any], Any]) -> Files:
     return listed({**files, "session.json": json.dumps(body).encode()})
 
 
+@pytest.mark.row("B41")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -292,6 +303,7 @@ def test_a_model_under_a_name_that_is_not_its_fingerprint(
     refused(packed(changed(contents(bundle), change), tmp_path / "b.zip"), "other fingerprint")
 
 
+@pytest.mark.row("B41")
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
@@ -323,6 +335,7 @@ def test_json_that_is_none(refused: Callable[..., str], bundle: Path, tmp_path: 
     refused(packed(files, tmp_path / "b.zip"))
 
 
+@pytest.mark.row("B41")
 @pytest.mark.parametrize("kind", ["empty", "png", "text", "truncated", "appended", "prefixed", "folder", "nothing"])
 def test_files_that_are_no_bundle(refused: Callable[..., str], bundle: Path, tmp_path: Path, kind: str) -> None:
     whole = bundle.read_bytes()
@@ -354,6 +367,7 @@ def test_encrypted_and_strangely_packed_files(refused: Callable[..., str], bundl
     refused(path, "encrypted")
 
 
+@pytest.mark.row("B41")
 def test_flipped_bytes_never_do_more_than_be_refused(
     workspace: Workspace, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

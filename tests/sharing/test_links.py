@@ -14,6 +14,7 @@ from core.store import Session, Store, Workspace
 Made = tuple[Workspace, Session]
 
 
+@pytest.mark.row("B42")
 def test_a_token_has_at_least_128_random_bits_and_is_not_stored(made: Made) -> None:
     workspace, session = made
     new = [links.share(workspace, session.id) for _ in range(3)]
@@ -64,6 +65,7 @@ def test_a_report_is_frozen(made: Made) -> None:
     assert all(artifact in workspace.artifacts for _, artifact in before.snapshot.saved_models())
 
 
+@pytest.mark.row("B42")
 def test_whatever_opens_no_report_gets_the_same_answer_in_the_same_way(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +107,7 @@ def test_whatever_opens_no_report_gets_the_same_answer_in_the_same_way(
     assert links.open_share(workspace, good.token).title == session.name
 
 
+@pytest.mark.row("B42")
 def test_revoking_by_id_or_by_token_and_only_what_exists(made: Made) -> None:
     workspace, session = made
     one, other = (links.share(workspace, session.id) for _ in range(2))
@@ -118,6 +121,7 @@ def test_revoking_by_id_or_by_token_and_only_what_exists(made: Made) -> None:
         links.revoke(workspace, "nothing")
 
 
+@pytest.mark.row("B42")
 def test_the_onnx_file_comes_only_where_the_owner_allowed_it(made: Made) -> None:
     workspace, session = made
     dense, half = workspace.store.variants(session.id)
@@ -161,6 +165,7 @@ def test_a_fork_is_ones_own_and_leaves_the_original_untouched(made: Made) -> Non
     assert state() == before
 
 
+@pytest.mark.row("B42")
 def test_what_may_only_be_read_is_not_forked(made: Made) -> None:
     workspace, session = made
     number = len(workspace.store.list_sessions())
