@@ -6,6 +6,7 @@ import traceback
 import streamlit as st
 
 from core.errors import EspalierError
+from core.reach import confined
 from dashboard import backend, theme, visitor
 from dashboard.catalogue import catalogue, streamlit_page
 from dashboard.components import login, masthead, presenter
@@ -39,8 +40,9 @@ def main() -> None:
         st.error(
             f"This page ran into a fault of the program ({type(error).__name__}). Your work is saved; reload to go on."
         )
-        with st.expander("What happened"):
-            st.code(traceback.format_exc(), language=None)
+        if not confined():  # on a server for others it names folders of somebody else's machine; the log has it
+            with st.expander("What happened"):
+                st.code(traceback.format_exc(), language=None)
 
 
 def _is_public(url: str) -> bool:
