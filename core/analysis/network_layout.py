@@ -20,13 +20,13 @@ __all__ = ["HEADER_PX", "Box", "Drawing", "lay_out"]
 
 HEADER_PX = 22.0
 """Height of the title of an open part."""
-_WIDTH_PX, _NARROW_PX = 164.0, 118.0
+_WIDTH_PX, _NARROW_PX = 158.0, 118.0
 _LANES_WIDE = 2
 _LAYER_PX = (22.0, 18.0)  # lowest, and how much more the largest has
 _GROUP_PX = (36.0, 16.0)
-_PAD_PX = 10.0
+_PAD_PX = 9.0
 _LANE_GAP_PX = 12.0
-_COLUMN_GAP_PX = 20.0
+_COLUMN_GAP_PX = 16.0
 _LEAST_TALL_PX = 150.0
 _TALL_PX = (340.0, 420.0, 500.0, 580.0)
 _OVERFULL = 1.2
@@ -101,10 +101,10 @@ class _Plan:
 
     def __init__(self, network: Network, opened: frozenset[str], size: str) -> None:
         self._opened = opened
-        self._edges: dict[str, list[tuple[int, int]]] = {}
-        self._leaving: dict[str, set[int]] = {}
+        self._edges: dict[Part, list[tuple[int, int]]] = {}
+        self._leaving: dict[Part, set[int]] = {}
         self._contract(network)
-        self._flows: dict[str, tuple[Flow, frozenset[int]]] = {}
+        self._flows: dict[Part, tuple[Flow, frozenset[int]]] = {}
         self._plan_flows(network.root, through=False)
         shown = [part for part in network.root.walk() if part is not network.root and not self.open(part)]
         self._cost = {part.key: network.cost(part, size) for part in shown}
@@ -119,12 +119,12 @@ class _Plan:
 
     def _contract(self, network: Network) -> None:
         """Edges between layers → edges between the boxes of each open part, and what enters and leaves it."""
-        way: dict[str, tuple[tuple[str, int], ...]] = {}
-        parts: list[tuple[Part, tuple[tuple[str, int], ...]]] = [(network.root, ())]
+        way: dict[str, tuple[tuple[Part, int], ...]] = {}
+        parts: list[tuple[Part, tuple[tuple[Part, int], ...]]] = [(network.root, ())]
         while parts:
             part, around = parts.pop()
             for number, inside in enumerate(part.parts):
-                here = (*around, (part.name, number))
+                here = (*around, (part, number))
                 if self.open(inside):
                     parts.append((inside, here))
                 else:
@@ -135,10 +135,10 @@ class _Plan:
             if same is None:
                 continue
             self._edges.setdefault(one[same][0], []).append((one[same][1], other[same][1]))
-            for name, number in one[same + 1 :]:
-                self._leaving.setdefault(name, set()).add(number)
-            for name, number in other[same + 1 :]:
-                self._edges.setdefault(name, []).append((ENTRY, number))
+            for part, number in one[same + 1 :]:
+                self._leaving.setdefault(part, set()).add(number)
+            for part, number in other[same + 1 :]:
+                self._edges.setdefault(part, []).append((ENTRY, number))
 
     def _plan_flows(self, part: Part, *, through: bool) -> None:
         """The flow in a part and in all open parts within. ``through``: what comes in also goes out beside its boxes.
@@ -146,8 +146,8 @@ class _Plan:
         Where a line would run past an open part, from what it reads to what it makes, that line is drawn inside it:
         an open residual block shows its own shortcut.
         """
-        leaving = sorted(self._leaving.get(part.name, ())) + ([ENTRY] if through else [])
-        flow = flow_of(len(part.parts), self._edges.get(part.name, ()), leaving)
+        leaving = sorted(self._leaving.get(part, ())) + ([ENTRY] if through else [])
+        flow = flow_of(len(part.parts), self._edges.get(part, ()), leaving)
         inside = set()
         for number, one in enumerate(part.parts):
             if not self.open(one):
@@ -158,11 +158,11 @@ class _Plan:
             passes = passes and all(flow.joints[n].above == above and flow.joints[n].direct == (number,) for n in after)
             inside |= set(after) if passes else set()
             self._plan_flows(one, through=passes)
-        self._flows[part.name] = flow, frozenset(inside)
+        self._flows[part] = flow, frozenset(inside)
 
     def tile(self, part: Part, tall_px: float, *, depth: int) -> _Tile:
         """Lay out an open part and everything in it, at most about ``tall_px`` high where it can be broken."""
-        flow, without = self._flows[part.name]
+        flow, without = self._flows[part]
         room = max(_LEAST_TALL_PX, tall_px - HEADER_PX - 2 * _PAD_PX)
         wide = _WIDTH_PX if max(flow.lane, default=0) < _LANES_WIDE else _NARROW_PX
         tiles = [
@@ -197,8 +197,8 @@ def _columns(flow: Flow, heights: Sequence[float], room: float) -> list[Column]:
             blocks[-1] = (blocks[-1][0], blocks[-1][1] + full[row])
         else:
             blocks.append((row, full[row]))
-    count = math.ceil(total / room)
     low, high = max(height for _, height in blocks), total
+    count = max(2, len(_filled(blocks, max(low, _OVERFULL * room))))
     while high - low > 1.0:  # the lowest columns of which there are not more than ``count``
         middle = (low + high) / 2
         low, high = (low, middle) if len(_filled(blocks, middle)) <= count else (middle, high)
@@ -245,9 +245,11 @@ class _OpenTile(_Tile):
         if self.depth:
             ink.boxes.append(Box(self.part, x, y, self.width, self.height, self.depth, opened=True))
         spots = []
-        for tile, (left, above) in zip(self._tiles, self._corners, strict=True):
+        for tile, row, (left, above) in zip(self._tiles, self._flow.row, self._corners, strict=True):
             tile.draw(ink, x + left, y + above)
-            spots.append(Spot(left + tile.enter_x, left + tile.leave_x, above, above + tile.height))
+            middle, half = above + tile.height / 2, self._heights[row] / 2
+            ends = above, above + tile.height, middle - half, middle + half
+            spots.append(Spot(left + tile.enter_x, left + tile.leave_x, *ends))
         lines = draw_routes(
             self._flow,
             self._routes,

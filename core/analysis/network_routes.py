@@ -34,12 +34,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a box lies and where lines enter and leave it: x of both, top and bottom."""
+    """Where lines enter and leave a box: x of both, its top and bottom, and those of its row."""
 
     enter_x: float
     leave_x: float
     top: float
     bottom: float
+    row_top: float
+    row_bottom: float
 
 
 @dataclass
@@ -205,13 +207,13 @@ def _line(
         end = [joints[link.joint]]
     else:
         target = spots[link.to_box or 0]
-        end = [(target.enter_x, target.top - _CLEARANCE_PX / 2), (target.enter_x, target.top)]
+        end = [(target.enter_x, target.row_top - _CLEARANCE_PX / 2), (target.enter_x, target.top)]
     x, y = start[-1]
     first, last = (routes.column(row) for row in _ends(flow, link))
     if link not in routes.rails and (link, first) not in routes.gutters:
         return Line(_tidy([*start, (x, end[0][1]), *end]))
     if link.source is None:  # out of a box, or of the top of the part, into the gap below it
-        y += GAP_PX / 2 - 2.0
+        y = (spots[link.box].row_bottom if link.box not in (None, ENTRY) else y) + GAP_PX / 2 - 2.0
         start.append((x, y))
     if link in routes.rails:
         rail = routes.columns[first].rail_x(routes.rails[link])

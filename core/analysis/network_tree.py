@@ -91,7 +91,7 @@ def network_tree(description: Mapping[str, Any]) -> Network:
             branch = branch.below.setdefault(step, _Branch())
         branch.layer = name
     order = {name: number for number, name in enumerate(rows)}
-    root = Part("", "", tuple(rows), _ordered(_parts(top, "", "", units), order))
+    root = Part("", "", tuple(rows), _ordered(_parts(top, None, None, units), order))
     macs = {name: int(row.get("macs") or 0) for name, row in rows.items()}
     return Network(root, edges, macs, {name: int(row.get("parameters") or 0) for name, row in rows.items()})
 
@@ -127,11 +127,15 @@ def _parent(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _parts(branch: _Branch, path: str, around: str, units: Mapping[str, list[str]]) -> list[Part]:
-    """The parts below a branch; a group that holds nothing but one part is left out."""
+def _parts(branch: _Branch, path: str | None, around: str | None, units: Mapping[str, list[str]]) -> list[Part]:
+    """The parts below a branch; a group that holds nothing but one part is left out.
+
+    ``path``: the dotted name of the branch, ``around``: that of the group around it; None at the root, because the
+    steps of a name may be empty.
+    """
     result = []
     for step, below in branch.below.items():
-        here = f"{path}.{step}" if path else step
+        here = step if path is None else f"{path}.{step}"
         single = below.layer is None and len(below.below) == 1
         if single:
             result += _parts(below, here, around, units)
@@ -144,8 +148,8 @@ def _parts(branch: _Branch, path: str, around: str, units: Mapping[str, list[str
     return result
 
 
-def _label(name: str, around: str) -> str:
-    return name[len(around) + 1 :] if around else name
+def _label(name: str, around: str | None) -> str:
+    return name if around is None else name[len(around) + 1 :]
 
 
 def _ordered(parts: Sequence[Part], order: Mapping[str, int]) -> tuple[Part, ...]:

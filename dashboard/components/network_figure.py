@@ -26,8 +26,8 @@ _LINE = "rgba(128,128,120,0.95)"
 
 
 def title_of(part: Part) -> str:
-    """The name of a part inside the part around it; a bare number gets the name before it, too."""
-    steps = part.label.count(".") + 1 + (len(part.label) < 4)
+    """The name of a part inside the part around it; one that begins with a number gets the name before it, too."""
+    steps = part.label.count(".") + 1 + part.label[:1].isdigit()
     return ".".join(part.name.split(".")[-steps:])
 
 

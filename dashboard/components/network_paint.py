@@ -19,6 +19,7 @@ SIGNS = {"makes": "●", "reads": "○", "follows": "·"}
 """What stands before the name of a layer that is lit."""
 _PAPER = {False: "#FCFBF8", True: "#171916"}
 _UNKNOWN = {False: "#EDEBE4", True: "#2A2D28"}
+_INKS = ("#15211C", "#FBFAF6")
 _DIM = 0.22
 
 
@@ -76,10 +77,10 @@ def painted(box: Box, value: float | str | None, top: float, look: Look) -> Pain
     else:
         share = max(0.0, value or 0.0) / top if top > 0 else 0.0
         fill = _UNKNOWN[look.dark] if value is None else _sampled(scale_of(dark=look.dark), share)
-    ink = "#15211C" if _luminance(fill) > 0.36 else "#F7F6F0"
+    ink = max(_INKS, key=lambda one: _contrast(one, fill))
     dim = bool(look.lit) and not role
     if dim:
-        fill, ink = faded(fill, _DIM), faded(INK[look.dark], 0.5)
+        fill, ink = faded(fill, _DIM), faded(INK[look.dark], 0.62)
     edge, edge_px = EDGE, 1.0
     if role:
         edge, edge_px = WARNING, 3.0 if role == "makes" else 1.8
@@ -116,6 +117,14 @@ def _sampled(scale: Sequence[Sequence[Any]], share: float) -> str:
     return str(scale[-1][1])
 
 
+def _contrast(one: str, other: str) -> float:
+    """Contrast of two colours, 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def _luminance(colour: str) -> float:
-    red, green, blue = _channels(colour)
-    return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
+    """Relative luminance, 0 to 1 (WCAG 2.2)."""
+    shares = [channel / 255 for channel in _channels(colour)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -23,7 +23,8 @@ def draw_start(network: Network) -> None:
     """Nothing is picked yet: how to."""
     st.caption(
         "Click a box to open it, the title of an open one to close it, and a layer to see its weights and everything "
-        "that must shrink with it. A box is the taller the more work (or parameters) it holds."
+        "that must shrink with it. A box is the taller the more work (or parameters) it holds; where it holds several "
+        "kinds of layers, it has the colour of the one that does most of its work."
     )
     numbers([number_html("Layers", str(len(network.root.layers)), measured=None, note="norms and biases included")])
 

@@ -23,6 +23,8 @@ from dashboard.components.plan_draft import DraftEditor
 __all__ = ["draw_network", "picked"]
 
 _SIZES = {"macs": "MACs", "parameters": "parameters"}
+_PAGE_PX = 700
+"""What is wider than this does not fit beside the panel."""
 _LAYER, _GROUP = "layer ", "group "
 
 
@@ -40,7 +42,7 @@ def _network(model_id: str, _workspace: str) -> Network:
 
 @functools.lru_cache(maxsize=64)
 def _drawing(network: Network, opened: frozenset[str], size: str) -> Drawing:
-    return lay_out(network, opened, size=size)
+    return lay_out(network, opened, size=size, width_px=_PAGE_PX)
 
 
 def _key(model_id: str, what: str) -> str:
@@ -185,6 +187,8 @@ def _picture(
             on_select=lambda: _clicked(model.id),
             width=round(drawing.width),
         )
+    if drawing.width > _PAGE_PX:
+        st.caption("The network goes on to the right: scroll sideways.")
     if colour == "time":
         time_button(session, times, job)
 
