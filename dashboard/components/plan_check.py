@@ -95,7 +95,7 @@ def draw_check(
             _cancel_others(session, plan, count)
         _draw(plan, job, checks, metric)
         if reason is None and always and not asked and edited and not _is_of(job, plan, count):
-            st.fragment(_when_at_rest, run_every=_LOOK_S)(session, plan, count)
+            st.fragment(_when_at_rest, run_every=_LOOK_S)(session, plan, count, time.monotonic())
 
 
 def _edited(session: Session, plan: Plan) -> bool:
@@ -107,8 +107,13 @@ def _edited(session: Session, plan: Plan) -> bool:
     return bool(seen["since"])
 
 
-def _when_at_rest(session: Session, plan: Plan, images: int) -> None:
-    """Start the check once the plan has rested and nothing else of this session waits or runs."""
+def _when_at_rest(session: Session, plan: Plan, images: int, drawn: float) -> None:
+    """Start the check once the plan has rested and nothing else of this session waits or runs.
+
+    Not while the page itself is drawn (``drawn``): drawing it anew would lose the click that it is drawn for.
+    """
+    if time.monotonic() - drawn < _LOOK_S / 2:
+        return
     rested = time.monotonic() - float(st.session_state[f"plan-rest:{session.id}"]["since"])
     if rested < REST_S or live_jobs(session.id):
         return

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.pruning.plan import Plan
+from dashboard import backend
 from dashboard.components.format import escape, short
 from dashboard.components.group_facts import unknown_names
 from dashboard.components.plan_controls import removes_units
@@ -19,17 +20,32 @@ def draw_head(editor: DraftEditor) -> None:
         st.title("Plan", width="content")
         with st.container(horizontal=True, horizontal_alignment="right", width="content", gap="small"):
             past, future = editor.history.past, editor.history.future
-            if st.button("Undo", icon=":material/undo:", disabled=not past, key="plan-undo"):
-                editor.undo()
-                st.rerun()
-            if st.button("Redo", icon=":material/redo:", disabled=not future, key="plan-redo"):
-                editor.redo()
-                st.rerun()
-            if st.button("Reset", icon=":material/restart_alt:", key="plan-reset", disabled=editor.plan == Plan()):
-                editor.edit(lambda _: Plan(), redraw=True)
-                st.rerun()
+            # Callbacks: they act before the page is drawn, wherever on it the button stands.
+            for label, icon, off in (
+                ("Undo", "undo", not past),
+                ("Redo", "redo", not future),
+                ("Reset", "restart_alt", editor.plan == Plan()),
+            ):
+                st.button(
+                    label,
+                    icon=f":material/{icon}:",
+                    disabled=off,
+                    key=f"plan-{label.lower()}",
+                    on_click=_step,
+                    args=(editor.session.id, label),
+                )
             draw_versions(editor)
             draw_files(editor)
+
+
+def _step(session_id: str, label: str) -> None:
+    editor = DraftEditor(backend.store().get_session(session_id))
+    if label == "Undo":
+        editor.undo()
+    elif label == "Redo":
+        editor.redo()
+    else:
+        editor.edit(lambda _: Plan(), redraw=True)
 
 
 def draw_conflict(editor: DraftEditor) -> None:
