@@ -40,10 +40,10 @@ START: dict[tuple[Kind, bool, bool], tuple[float, float]] = {
     ("weights", True, False): (2.3, 3.0),
     ("weights", False, True): (0.0, 3.0),
     ("weights", False, False): (0.8, 3.5),
-    ("units", True, True): (1.0, 3.0),
-    ("units", True, False): (1.0, 3.0),
-    ("units", False, True): (0.0, 2.0),
-    ("units", False, False): (0.0, 2.0),
+    ("units", True, True): (1.4, 2.8),
+    ("units", True, False): (1.2, 2.5),
+    ("units", False, True): (0.4, 2.0),
+    ("units", False, False): (0.4, 2.0),
 }
 """Kind, whether BatchNorm is recalibrated, whether curves are known → (middle, slope) to start from."""
 
@@ -159,11 +159,9 @@ class Calibration:
 
     def _fit(self) -> None:
         middle, slope = self._start
-        pull = _PULL * (
-            np.abs(self._grid[:, 1] - middle)
-            + np.abs(np.log(self._grid[:, 2] / slope))
-            + (_PULL_MIX / _PULL * np.abs(self._grid[:, 0] - 0.5) if self.curves else 0.0)
-        )
+        pull = _PULL * (np.abs(self._grid[:, 1] - middle) + np.abs(np.log(self._grid[:, 2] / slope)))
+        if self.curves:
+            pull = pull + _PULL_MIX * np.abs(self._grid[:, 0] - 0.5)
         rest = np.clip([item.rest for item in self._measured], 0.0, 1.0)
         columns = [
             np.abs(_sigma(self._odds(self._grid, item.damage)) - y)
