@@ -10,6 +10,7 @@ from dashboard.components.jobs import POLL_S, live_jobs
 from dashboard.components.runs_data import KIND_WORDS, split_live
 from dashboard.components.runs_list import draw_ended, draw_live
 from dashboard.components.runs_race import draw_race
+from dashboard.components.server_queue import draw_server_queue
 
 TITLE = "Runs"
 ICON = ""
@@ -37,6 +38,8 @@ def render() -> None:
     if live:
         st.subheader("Now")
         st.fragment(_queue, run_every=POLL_S)(session.id, tuple(sorted(job.id for job in live)))
+    else:
+        draw_server_queue()
     race = draw_race(jobs, poll_s=POLL_S)
     if ended:
         _history(ended, alone=not live and not race)
@@ -50,6 +53,7 @@ def _queue(session_id: str, seen: tuple[str, ...]) -> None:
         st.rerun(scope="app")
     for job in live:
         draw_live(job)
+    draw_server_queue()
 
 
 def _history(ended: list[Job], *, alone: bool) -> None:

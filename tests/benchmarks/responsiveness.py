@@ -86,7 +86,7 @@ def _at(threads: int, options: argparse.Namespace) -> list[dict[str, Any]]:
 
     with tempfile.TemporaryDirectory(prefix="espalier-responsiveness-") as name:
         folder = Path(name)
-        session = _open(folder / "workspace", options)
+        session = open_session(folder / "workspace", options)
         environment = {"OMP_NUM_THREADS": str(threads)}
         with serving(folder, environment=environment) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=180_000)
@@ -98,7 +98,7 @@ def _at(threads: int, options: argparse.Namespace) -> list[dict[str, Any]]:
                 rows = [_series("idle", visit, workspace, None, threads, options)]
                 visit.click("Run this plan").settle()
                 job = workspace.store.jobs(session)[0].id
-                _until_training(workspace, job)
+                until_training(workspace, job)
                 for nice in options.nice:
                     for worker in _workers(folder / "workspace"):
                         worker.nice(nice)
@@ -112,7 +112,7 @@ def _at(threads: int, options: argparse.Namespace) -> list[dict[str, Any]]:
         return rows
 
 
-def _open(folder: Path, options: argparse.Namespace) -> str:
+def open_session(folder: Path, options: argparse.Namespace) -> str:
     """A session with model, data and the plan that will train, made by the command line."""
     command = [sys.executable, "-m", "core", "open", options.model, "--data", options.data, "--json"]
     command += ["--workspace", str(folder)]
@@ -135,7 +135,7 @@ def _workers(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _until_training(workspace: Workspace, job: str) -> None:
+def until_training(workspace: Workspace, job: str) -> None:
     while not (workspace.store.partial(job) or {}).get("step"):
         found = workspace.store.get_job(job)
         if not found.state.live:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from core.access import AccessPolicy, Limits, Passphrase
 from core.errors import AccessError
@@ -87,7 +88,7 @@ def test_a_tampered_page_cannot_write(shared: Workspace, beas: Session, monkeypa
     assert door is not None
     found: dict[str, object] = {}
 
-    def hacked() -> None:
+    def hacked(*_args: object, **_kwargs: object) -> None:
         store: Store = backend.store()
         for name, attempt in {
             "rename": lambda: store.rename_session(beas.id, "Ann's roses"),
@@ -134,3 +135,23 @@ def test_without_a_login_all_is_as_it_was(open_page: OpenPage) -> None:
     page = open_page("model", session=session.id)
     assert "You are looking at" not in text_of(page)
     assert "Log out" not in text_of(page)
+
+
+def test_the_queue_says_whose_turn_it_is_and_nothing_else_of_others(shared: Workspace, beas: Session) -> None:
+    door = backend.door()
+    assert door is not None
+    ann = shared.store.create_session("mine", owner=door.directory.log_in("Ann").id)
+    for n in range(12):
+        shared.store.create_job("prune", {"n": n}, owner="elsewhere", session_id=beas.id, title="Secret roses")
+    shared.store.create_job("open", {}, owner="elsewhere", session_id=ann.id, title="Mine")
+    page = AppTest.from_file(str(APP), default_timeout=60)
+    page.query_params["session"] = ann.id
+    page._page_hash = calc_hash("runs")
+    page.run()
+    log_in(page, "Ann")
+    words = text_of(page).replace("\\", "")
+    assert "1 · Bea · Prune" in words
+    assert "2 · You · Open" in words
+    assert "and 5 more" in words
+    assert "1 ahead in the queue" in words
+    assert "Secret roses" not in words

@@ -4,7 +4,9 @@ What it sees is what the server sends; how long a person waits is longer by what
 """
 
 import re
+import socket
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urlencode
@@ -29,21 +31,29 @@ class Answer:
 
 
 class Tab:
-    """One tab. Use it as a context manager, or ``close`` it."""
+    """One tab; ``close`` it, or use it as a context manager. ``session``: the one to go on with, see ``session`` of the
+    tab before."""
 
     def __init__(self, url: str, *, session: str = "", patience_s: float = 60.0) -> None:
         self._patience_s = patience_s
         # The third entry is how a browser asks for its session of before when the connection was cut.
         protocols = ["streamlit", "unused", session] if session else ["streamlit"]
         address = f"{url.replace('http', 'ws', 1)}/_stcore/stream"
-        self._socket: ClientConnection = connect(
-            address,
-            subprotocols=protocols,  # type: ignore[arg-type]
-            max_size=None,
-            open_timeout=patience_s,
-            close_timeout=1,
+        self._stack = ExitStack()
+        self._socket: ClientConnection = self._stack.enter_context(
+            connect(
+                address,
+                subprotocols=protocols,  # type: ignore[arg-type]
+                max_size=None,
+                open_timeout=patience_s,
+                close_timeout=1,
+            )
         )
         self.session = session
+
+    def cut(self) -> None:
+        """Lose the connection without a word, as with a network that goes away."""
+        self._socket.socket.shutdown(socket.SHUT_RDWR)
 
     def open(self, page: str = "", **parameters: str) -> Answer:
         """Open a page, as a link or a reload does."""
@@ -63,7 +73,7 @@ class Tab:
 
     def close(self) -> None:
         """Close the tab."""
-        self._socket.close()
+        self._stack.close()
 
     def __enter__(self) -> "Tab":
         return self
