@@ -11,9 +11,13 @@ from torch import nn
 
 from core.analysis import precision, sweep
 from core.analysis.evaluation import evaluate
+from core.analysis.fast_network import FastNetwork
 from core.analysis.sensitivity import SensitivitySettings, measure_sensitivity
+from core.data.opening import open_data
 from core.errors import Cancelled, PlanError
+from core.jobs.matching import fit_data
 from core.models.capture import trace
+from core.models.opening import open_model
 from core.progress import Progress
 from core.pruning.criteria import CRITERIA, CalibrationContext, score_layers
 from core.pruning.masks import apply_masks, masks_for
@@ -221,3 +225,93 @@ def test_settings_refuse_levels_that_make_no_sense(levels):
 def test_settings_survive_json():
     settings = SensitivitySettings(levels=(0.2, 0.4), images=7)
     assert SensitivitySettings.parse(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def sample(splits_limit):
+    """A trained sample network and its data: what the claim about intervals is tested on."""
+    model = open_model("digits_resnet")
+    return model, fit_data(open_data("digits", limit=splits_limit), model)
+
+
+@pytest.mark.parametrize("precision_asked", ["float32", "bfloat16"])
+def test_the_naive_loop_lies_within_the_stated_intervals(precision_asked):
+    model, splits = sample(None)
+    settings = SensitivitySettings(levels=(0.3, 0.6, 0.8, 0.9), images=1000, tolerance=0.02, precision=precision_asked)
+    layers = list(model.prunable())[::3]
+    quick = measure_sensitivity(model, splits, settings, layers=layers)
+    exact = measure_sensitivity(model, splits, settings.changed(exact=True), layers=layers)
+    cells = [(a, b) for name in layers for a, b in zip(quick["layers"][name], exact["layers"][name], strict=True)]
+    assert quick["precision"] == precision_asked
+    assert exact["precision"] == "float32"
+    assert all(cell["settled"] for cell, _ in cells)
+    assert all(cell["n"] == exact["n"] for _, cell in cells)
+    if precision_asked == "float32":
+        assert sum(cell["n"] for cell, _ in cells) < 0.8 * len(cells) * exact["n"]
+    for key in ("dloss", "dscore"):
+        inside = [abs(a[key] - b[key]) <= 1.96 * a[f"{key}_se"] for a, b in cells]
+        assert sum(inside) >= 0.95 * len(inside)
+    assert all(low <= score <= high for low, score, high in ((a["low"], b["score"], a["high"]) for a, b in cells))
+
+
+def test_a_first_look_comes_before_the_stages(monkeypatch):
+    monkeypatch.setattr(sweep, "_PUBLISH_EVERY_S", 0.0)
+    model, recorder = mixed(), Recorder()
+    settings = QUICK.changed(exact=False, levels=(0.3, 0.8))
+    measure_sensitivity(model, random_splits(model, select=80), settings.changed(images=80), progress=recorder)
+    assert recorder.partials[0]["layers"] == {}
+    shares = recorder.partials[0]["preview"]["layers"]["stem"]
+    assert recorder.partials[0]["preview"]["estimated"] is True
+    assert 0.0 < shares[0]["dloss"] < shares[1]["dloss"] < 1.0
+    glance = next(p for p in recorder.partials if len(p["layers"]) == len(model.prunable()))
+    assert {(c["sparsity"], c["n"], c["settled"]) for points in glance["layers"].values() for c in points} == {
+        (0.8, 32, False)
+    }
+    assert "preview" not in recorder.partials[-1]
+
+
+def test_the_same_seed_gives_the_same_result_also_when_it_was_stopped(monkeypatch):
+    monkeypatch.setattr(sweep, "_PUBLISH_EVERY_S", 0.0)
+    model = mixed()
+    splits, recorder = random_splits(model, select=240), Recorder(stop_after=1)
+    settings = SensitivitySettings(levels=(0.1, 0.9), images=240, tolerance=0.2, precision="float32")
+    whole = measure_sensitivity(model, splits, settings)
+    assert measure_sensitivity(model, splits, settings) == whole
+    with pytest.raises(Cancelled):
+        measure_sensitivity(model, splits, settings, progress=recorder)
+    assert measure_sensitivity(model, splits, settings, previous=recorder.partials[-1]) == whole
+
+
+def test_activations_that_do_not_fit_are_computed_again(monkeypatch):
+    model = mixed()
+    splits = random_splits(model)
+    whole = measure_sensitivity(model, splits, QUICK)
+    monkeypatch.setattr(sweep, "KEPT_BYTES", 0)
+    monkeypatch.setattr(sweep, "KEPT_PIXELS", 0)
+    assert measure_sensitivity(model, splits, QUICK) == whole
+
+
+def test_a_network_that_will_not_run_in_bfloat16_is_measured_in_float32(monkeypatch):
+    model = mixed()
+
+    def refuse(self, x):
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    splits = random_splits(model)
+    prepared = FastNetwork.prepared
+    monkeypatch.setattr(FastNetwork, "prepared", lambda n, x: (refuse if n.dtype == torch.bfloat16 else prepared)(n, x))
+    found = measure_sensitivity(model, splits, QUICK.changed(exact=False, precision="bfloat16"))
+    assert found["precision"] == "float32"
+    assert "does not run in bfloat16" in found["notes"][0]
+    assert found["complete"] is True
+
+
+def test_one_image_and_one_level():
+    model = mixed()
+    found = measure_sensitivity(model, random_splits(model), SensitivitySettings(levels=(0.5,), images=1))
+    assert {point["n"] for points in found["layers"].values() for point in points} == {1}
+
+
+@pytest.mark.parametrize("wrong", [{"tolerance": 0.0}, {"tolerance": 2}, {"precision": "int8"}, {"exact": "perhaps"}])
+def test_settings_refuse_what_makes_no_sense(wrong):
+    with pytest.raises(PlanError, match=next(iter(wrong))):
+        SensitivitySettings.parse(wrong)
