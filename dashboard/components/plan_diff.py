@@ -20,7 +20,7 @@ from core.store.records import Model, Session
 from dashboard import backend, stored
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.charts import ACCENT, draw, faded, figure
-from dashboard.components.format import count, escape, macs, percent, short, size
+from dashboard.components.format import chart_text, count, escape, macs, percent, short, size
 from dashboard.components.plan_draft import DraftEditor, normalised
 
 __all__ = ["Foreseen", "diff_figure", "draw_diff", "foresee"]
@@ -192,7 +192,7 @@ def diff_figure(names: Sequence[str], before: Mapping[str, float], after: Mappin
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": list(range(len(rows))),
-                "ticktext": [short(name, 34) for name in rows],
+                "ticktext": [chart_text(name, 34) for name in rows],
                 "range": [len(rows) - 0.5, -0.5],
                 "showgrid": False,
             },
