@@ -128,7 +128,7 @@ def test_without_a_session_too(open_page: OpenPage, hostile_session: str) -> Non
 
 def test_labels_of_pictures_are_escaped_where_they_are_made() -> None:
     """What no seeded page draws is found in the source: plotly draws HTML wherever it draws text."""
-    drawn = re.compile(r"(ticktext|hovertext|\btext|\bname)\W{1,4}(\[|f\")*\{?short\(")
+    drawn = re.compile(r"\b(ticktext|hovertext|text|name)(\"\s*:|=)\s*(\[|f\")*\{?short\(")
     sources = sorted((Path(dashboard.__file__).parent / "components").glob("*.py"))
     wrong = [
         f"{path.name}:{number}: {line.strip()}"
