@@ -130,6 +130,7 @@ class TestFiles:
         assert parse_plan_file(json.dumps(plan.to_json()).encode()) == plan
         assert parse_plan_file(json.dumps({"plan": plan.to_json(), "name": "x"}).encode("utf-8-sig")) == plan
 
+    @pytest.mark.row("B33")
     @pytest.mark.parametrize(
         ("body", "words"),
         [

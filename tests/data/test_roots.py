@@ -21,6 +21,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.row("B21")
 @pytest.mark.parametrize("path", ["..", "../other", "a/../../other", "../root2", "a/b/../../../x", "\0", " ", "a\0b"])
 def test_relative_paths_stay_below_the_data_root(root: Path, path: str) -> None:
     with pytest.raises(DataError):

@@ -166,6 +166,7 @@ def test_a_model_that_knows_the_selection_images_is_said_to(runner: Runner, shar
     assert any("knows the selection images" in sentence for sentence in notes)
 
 
+@pytest.mark.row("B48")
 def test_prune_makes_an_exact_variant_with_lineage(runner: Runner, session: Session, variant_id: str) -> None:
     from core.models.traced import TracedModel
 

@@ -33,6 +33,7 @@ def test_a_newer_plan_is_named_as_such_even_with_unknown_fields():
         Plan.from_text(json.dumps(body))
 
 
+@pytest.mark.row("B33")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
