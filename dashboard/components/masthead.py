@@ -29,6 +29,7 @@ def draw(url: str = "") -> None:
     """Draw the masthead of the page and, when the URL names a session, its strip; of pages that are not listed there,
     only the brand."""
     listed = [entry for entry in catalogue().values() if entry.listed]
+    session = state.current_session()
     bare = url in catalogue() and not catalogue()[url].listed
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html('<span class="esp-brand">Espalier</span>', width="content")
@@ -37,14 +38,17 @@ def draw(url: str = "") -> None:
         for entry in listed:
             if entry.order < _ASIDE:
                 state.link(entry.url)
-        with st.container(key="masthead-aside", width="content"):
+        with st.container(
+            key="masthead-aside", width="content", horizontal=True, vertical_alignment="center", gap="xsmall"
+        ):
+            if session is not None:
+                keep_view.draw(session, url)
             for entry in listed:
                 if entry.order >= _ASIDE:
                     state.link(entry.url)
             _person()
-    session = state.current_session()
     if session is not None:
-        _strip(session, url)
+        _strip(session)
         data_away.draw(session)
         if not state.may_edit(session.id):
             _viewing(session)
@@ -73,11 +77,9 @@ def _viewing(session: Session) -> None:
     )
 
 
-def _strip(session: Session, url: str) -> None:
+def _strip(session: Session) -> None:
     facts, work = st.columns([3, 1], vertical_alignment="center")
-    with facts.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
-        keep_view.draw(session, url)
+    facts.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
     live = live_jobs(session.id)
     with work:
         st.fragment(_indicator, run_every=POLL_S if live else None)(session.id, tuple(job.id for job in live))

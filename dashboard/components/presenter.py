@@ -13,8 +13,9 @@ __all__ = ["draw", "show"]
 
 _STYLE = """<style>
 .stMainBlockContainer { max-width: 1440px; }
-.stApp { font-size: 1.12rem; }
-.stMarkdown, .stCaption, .esp-cmp table, .esp-figs { zoom: 1.12; }
+.esp-cmp table, .esp-figs, [data-testid="stCaptionContainer"] { zoom: 1.12; }
+/* Work waits: what is looked at stays, what starts something or takes files away does not. */
+.stExpander, .stPopover, .stDownloadButton, .st-key-export-card { display: none; }
 .st-key-presenter { border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); padding-bottom: .5rem; }
 .esp-view { font-family: "Source Serif", serif; font-size: 1.5rem; font-weight: 600; line-height: 1.25; }
 .esp-view small { font-family: "Source Sans", sans-serif; font-size: .95rem; font-weight: 400; opacity: .7;
