@@ -108,17 +108,17 @@ def _edited(session: Session, plan: Plan) -> bool:
 
 
 def _when_at_rest(session: Session, plan: Plan, images: int, drawn: float) -> None:
-    """Start the check once the plan has rested and nothing else of this session waits or runs.
+    """Start the check once the plan has rested and nothing else of this session waits or runs; then draw it.
 
-    Not while the page itself is drawn (``drawn``): drawing it anew would lose the click that it is drawn for.
+    While the page itself is drawn (``drawn``) it is not drawn anew: that would lose the click that it is drawn for.
     """
-    if time.monotonic() - drawn < _LOOK_S / 2:
-        return
-    rested = time.monotonic() - float(st.session_state[f"plan-rest:{session.id}"]["since"])
-    if rested < REST_S or live_jobs(session.id):
-        return
-    _start(session, plan, images)
-    st.rerun(scope="app")
+    if not _is_of(next(iter(checks_of(session)), None), plan, images):
+        rested = time.monotonic() - float(st.session_state[f"plan-rest:{session.id}"]["since"])
+        if rested < REST_S or live_jobs(session.id):
+            return
+        _start(session, plan, images)
+    if time.monotonic() - drawn > _LOOK_S / 2:
+        st.rerun(scope="app")
 
 
 def _is_of(job: Job | None, plan: Plan, images: int) -> bool:

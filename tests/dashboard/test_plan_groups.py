@@ -12,11 +12,12 @@ from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.plan import Plan
 from core.store import Workspace
 from core.store.records import JobState
+from dashboard.components import plan_check
 from dashboard.components.format import count, macs
-from dashboard.components.plan_check import same_plan
 from dashboard.components.group_edit import group_items, group_table, with_groups
 from dashboard.components.group_facts import choices_of, consequences, groups_named, listed
 from dashboard.components.group_preview import effective, preview_groups
+from dashboard.components.plan_check import same_plan
 from dashboard.components.plan_choices import FIXED, PROTECTED, edited_plan, match_items
 from dashboard.components.plan_files import parse_plan_file
 from dashboard.components.plan_run import default_name
@@ -310,7 +311,8 @@ class TestPage:
         _slider(page, "Sparsity, %").set_value(35.0).run()
         assert "Of an earlier plan" in _words(page)
 
-    def test_the_button_checks_this_plan(self, served: Workspace, open_page: OpenPage):
+    def test_the_button_checks_this_plan(self, served: Workspace, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(plan_check, "REST_S", 0.0)
         session = seed_groups(served, "resnet", {"sparsity": 0.3})
         page = open_page("plan", session=session.id)
         page.button(key="plan-check-start").click().run()
