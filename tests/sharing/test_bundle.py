@@ -1,6 +1,7 @@
 """A bundle opens in an empty workspace, without the author's code, and computes the same, bit for bit."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -252,3 +253,16 @@ def test_the_golden_bundle_of_every_version_opens(workspace: Workspace) -> None:
         logits = TracedModel.load(workspace.artifacts.path(variant.artifact)).eval()(images)
         torch.testing.assert_close(logits[0], torch.tensor(expected[variant.name]), rtol=1e-4, atol=1e-5)
     assert half.metrics["test"]["score"] == expected["score"]
+
+
+def test_the_example_of_the_readme_runs(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = re.search(r"<!-- sharing example -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    import_bundle(workspace, GOLDEN)
+    monkeypatch.setenv("ESPALIER_WORKSPACE", str(workspace.folder))
+    monkeypatch.chdir(tmp_path)
+    exec(found.group(1), {})
+    assert "# half" in capsys.readouterr().out
+    assert len(workspace.store.list_sessions()) == 3
