@@ -6,9 +6,10 @@ smallest absolute error over the model's own measured plans, held near values th
 (``START``): with none measured the start decides alone, with ten it hardly counts.
 
 The band is the curve shifted by ±q in log odds, widened by the sampling error of the images (90 %). It is conformal:
-for each measured plan, fitted without itself, the smallest q whose band contains the score; a new plan gets the 90 %
-quantile of these q. From fewer than nine plans no such quantile exists: then q is the default, or the worst q seen
-where that is larger. A decision of ours (METHODS: [D]).
+for each measured plan, fitted without itself, the smallest q whose band contains the score; a new plan gets the 80 %
+quantile of these q. From fewer than four plans no such quantile exists: then q is the default, or the worst q seen
+where that is larger. At 90 % nine plans would be needed, and up to 19 one odd plan would decide alone. A decision of ours
+(METHODS: [D]).
 """
 
 import math
@@ -26,11 +27,11 @@ __all__ = ["COVERAGE", "DEFAULT_Q", "LEAST_PAIRS", "START", "Band", "Calibration
 Array = NDArray[np.float64]
 Kind = Literal["weights", "units"]
 
-COVERAGE = 0.9
+COVERAGE = 0.8
 """Share of plans whose measured score the band is meant to contain."""
 
 LEAST_PAIRS = math.ceil(COVERAGE / (1.0 - COVERAGE) - 1e-9)
-"""Below this many measured plans the quantile of the errors does not exist: nine for 90 %."""
+"""Below this many measured plans the quantile of the errors does not exist: four for 80 %."""
 
 DEFAULT_Q = 2.5
 """Half-width of the band in log odds before there are enough measured plans."""

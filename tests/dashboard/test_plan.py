@@ -174,7 +174,7 @@ class TestPage:
         text = text_of(open_page("plan", session=seeded.session.id))
         assert "Expected accuracy" in text
         assert "estimated, n = " in text
-        assert "90% band" in text
+        assert "80% band" in text
 
     def test_slider_and_field_follow_each_other_and_the_draft(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)

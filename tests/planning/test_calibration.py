@@ -81,17 +81,17 @@ def test_the_band_covers_what_it_promises_and_learning_narrows_it() -> None:
             widths.append(band.high - band.low)
             errors["learnt"].append(abs(band.score - score))
             errors["start"].append(abs(start.band(item.damage, n=2000).score - score))
-    assert inside / count >= 0.85
+    assert inside / count >= 0.75
     assert np.median(errors["learnt"]) < 0.3 * np.median(errors["start"])
     assert np.median(widths) < 0.35
 
 
 def test_before_enough_plans_the_default_stands_or_the_worst_error() -> None:
-    assert LEAST_PAIRS == 9
+    assert LEAST_PAIRS == 4
     assert _fit().q == DEFAULT_Q
-    assert not _fit(_measured(8, 0, 0.1)).learnt
-    assert _fit(_measured(8, 0, 0.1)).q >= DEFAULT_Q
-    wrong = [*_measured(7, 0, 0.1), Measured(_damage(0.2), 0.0, 500)]
+    assert not _fit(_measured(3, 0, 0.1)).learnt
+    assert _fit(_measured(3, 0, 0.1)).q >= DEFAULT_Q
+    wrong = [*_measured(2, 0, 0.1), Measured(_damage(0.2), 0.0, 500)]
     assert _fit(wrong).q > DEFAULT_Q
     assert _fit(_measured(9, 0, 0.05)).q < DEFAULT_Q
 
