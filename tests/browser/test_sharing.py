@@ -1,5 +1,5 @@
-"""From one person to another in the real browser: a bundle is opened, shared, read in a private window, forked, withdrawn;
-and shown with the arrow keys."""
+"""From one person to another in the real browser: a bundle is opened, shared, read in a private window, forked, and
+withdrawn; views are shown with the arrow keys."""
 
 from collections.abc import Callable
 from pathlib import Path
