@@ -8,7 +8,7 @@ smallest absolute error over the model's own measured plans, held near values th
 The band is the curve shifted by ±q in log odds, widened by the sampling error of the images (90 %). It is conformal:
 for each measured plan, fitted without itself, the smallest q whose band contains the score; a new plan gets the 80 %
 quantile of these q. From fewer than four plans no such quantile exists: then q is the default, or the worst q seen
-where that is larger. At 90 % nine plans would be needed, and up to 19 one odd plan would decide alone. A decision of ours
+where that is larger. (At 90 % nine plans are needed, and up to 19 one odd plan decides alone.) A decision of ours
 (METHODS: [D]).
 """
 

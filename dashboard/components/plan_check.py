@@ -10,7 +10,9 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import PlanError
 from core.methods import METHODS
+from core.planning.outlook import untrained
 from core.pruning.plan import Plan
 from core.store.records import Dataset, Job, JobState, Session
 from dashboard import backend
@@ -19,7 +21,7 @@ from dashboard.components.format import interval, percent, points
 from dashboard.components.jobs import job_banner, live_jobs, submit
 from dashboard.components.plan_draft import normalised
 
-__all__ = ["REST_S", "check_of", "checks_of", "draw_check", "same_plan"]
+__all__ = ["REST_S", "check_of", "checkable", "checks_of", "draw_check", "same_plan"]
 
 KIND = "check"
 _IMAGES = 256
@@ -37,13 +39,22 @@ def same_plan(plan: Plan, other: Mapping[str, Any]) -> bool:
         return False
 
 
+def checkable(plan: Plan) -> Plan | None:
+    """The plan that a check tries: what trains is tried before training. None where there is nothing to try."""
+    try:
+        return untrained(plan)
+    except PlanError:  # it removes nothing, or its settings are to be corrected first
+        return None
+
+
 def checks_of(session: Session) -> list[Job]:
     """The checks of a session, newest first."""
     return [job for job in backend.store().jobs(session_id=session.id) if job.kind == KIND]
 
 
 def check_of(plan: Plan, checks: Sequence[Job]) -> Job | None:
-    """The newest finished check of this very plan."""
+    """The newest finished check of this very plan, before training."""
+    plan = checkable(plan) or plan
     done = (job for job in checks if job.state is JobState.DONE and job.result)
     return next((job for job in done if same_plan(plan, job.payload.get("plan") or {})), None)
 
@@ -57,9 +68,15 @@ def draw_check(
     reason: str | None,
     checks: Sequence[Job],
 ) -> None:
-    """Button, automatic mode, and the newest result. ``reason``: why the plan cannot be checked."""
-    if data is None or METHODS[plan.method].trains:
-        return  # what trains takes longer than a check: it is run
+    """Button, automatic mode, and the newest result. ``reason``: why the plan cannot be checked.
+
+    A plan that trains is checked as it is before training.
+    """
+    trains = METHODS[plan.method].trains
+    checked = checkable(plan)
+    if data is None or checked is None:
+        return
+    plan = checked
     with st.container(border=True, key="plan-check"):
         most = int(data.description.get("counts", {}).get("select") or _IMAGES)
         images, button, auto = st.columns([2, 3, 2], vertical_alignment="bottom")
@@ -74,7 +91,7 @@ def draw_check(
         )
         count = int(wanted or min(_IMAGES, most))
         asked = button.button(
-            f"Check the {metric} now",
+            f"Check the {metric} before training" if trains else f"Check the {metric} now",
             icon=":material/fact_check:",
             key="plan-check-start",
             disabled=reason is not None,

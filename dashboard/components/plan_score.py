@@ -45,7 +45,7 @@ def expected_score(
     check = check_of(plan, checks)
     notes = _record(basis, effect)
     if check is not None and check.result:
-        return Expected(_measured(check, metric, said), tuple(notes))
+        return Expected(_measured(plan, check, metric, said), tuple(notes))
     if said is None:
         return Expected(None, _why_not(basis, effect, known=known))
     figure = number_html(
@@ -59,15 +59,16 @@ def expected_score(
     return Expected(figure, (f"The estimate rests on {said.basis}.", *notes, *_gaps(said)))
 
 
-def _measured(check: Job, metric: str, said: WhatIf | None) -> str:
+def _measured(plan: Plan, check: Job, metric: str, said: WhatIf | None) -> str:
     body = check.result or {}
+    when = "; before training" if METHODS[plan.method].trains else ""
     before = "" if said is None else f"; estimate {interval(said.band.low, said.band.high)}"
     return number_html(
         f"{metric[:1].upper()}{metric[1:]}, selection split",
         percent(body.get("score")),
         n=body.get("n"),
         interval=f"95 % interval {interval(body.get('low'), body.get('high'))}",
-        note=f"dense {percent(body.get('dense_score'))}{before}",
+        note=f"dense {percent(body.get('dense_score'))}{before}{when}",
     )
 
 

@@ -190,6 +190,8 @@ def _draw_points(result: Mapping[str, Any], metric: str) -> None:
         key="plan-search-chart",
         alt=f"{len(result['plans'])} measured plans: {metric} over {_COSTS[cost]}",
     )
+    kept = "" if result["target"]["goal"] == "front" else " Filled ones keep what was asked."
+    st.caption(f"Every point was pruned and measured, with its 95 % interval.{kept}")
 
 
 def _draw_choice(editor: DraftEditor, session: Session, result: Mapping[str, Any]) -> None:
