@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import Cancelled, EspalierError
-from . import explore, reference, results, searching, sharing, system
+from . import explore, people, planning, reference, results, searching, sharing, system
 
 __all__ = ["app", "main"]
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (explore, results, searching, sharing, system, reference):
+for _module in (explore, results, searching, planning, sharing, people, system, reference):
     _module.add_to(app)
 
 

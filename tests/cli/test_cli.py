@@ -13,7 +13,8 @@ from core.store import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["models", "inspect", "open", "sensitivity", "prune", "resume", "measure", "export", "sessions", "doctor"]
-COMMANDS += ["search", "share", "revoke", "fork", "bundle", "import", "card"]
+COMMANDS += ["search", "faster", "plans", "weights", "share", "revoke", "fork", "bundle", "import", "card"]
+COMMANDS += ["people", "give"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 
@@ -190,3 +191,25 @@ def test_the_line_of_a_training() -> None:
     history = {"kind": "training", "metric": "accuracy", "epochs": [epoch], "step": None}
     assert training_line(history) == "loss 0.5 · accuracy 91.2% · sparsity 45.0% · 1,012 images/s"
     assert training_line({"layers": {}}) == ""
+
+
+def test_a_session_is_given_to_somebody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from core.access import Directory
+
+    with Workspace.open(tmp_path) as workspace:
+        session = workspace.store.create_session("old work")
+        people = Directory(tmp_path)
+        ann, _ = people.log_in("Ann"), people.log_in("Bea", "one")
+        people.log_in("Bea", "another")
+    assert main(["give", session.id, "ann", "--workspace", str(tmp_path)]) == 0
+    with Workspace.open(tmp_path) as workspace:
+        assert workspace.store.get_session(session.id).owner == ann.id
+    capsys.readouterr()
+    assert main(["people", "--json", "--workspace", str(tmp_path)]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(item["name"], item["sessions"]) for item in listed["people"]] == [("Ann", 1), ("Bea", 0), ("Bea", 0)]
+    for wrong, word in (("Bea", "2 people are called"), ("Cem", "Nobody called")):
+        assert main(["give", session.id, wrong, "--workspace", str(tmp_path)]) == 1
+        assert word in capsys.readouterr().err
+    assert main(["give", session.id, "nobody", "--workspace", str(tmp_path)]) == 0
+    assert main(["give", "0" * 16, "nobody", "--workspace", str(tmp_path)]) == 1

@@ -19,6 +19,8 @@ from core.export import sparse_file
 from core.export.sizes import file_sizes, load_sparse, save_sparse
 from core.export.sparse_file import RawTensor, encode, read_sparse, write_sparse
 from core.models.traced import TracedModel
+from core.pruning.masks import keep_pattern
+from core.pruning.patterns import Pattern
 
 from .conftest import sparsify
 
@@ -253,3 +255,21 @@ def test_deeply_nested_and_endless_headers(tmp_path: Path) -> None:
     path.write_bytes(sparse_file.MAGIC + struct.pack("<I", 2**32 - 1) + b"{}")
     with pytest.raises(CheckpointError, match="longer than the file"):
         load_sparse(path)
+
+
+def test_patterned_layers_are_counted_as_tensor_cores_hold_them():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1, bias=False), nn.Flatten(), nn.Linear(8, 4))
+    plain = file_sizes(model)
+    assert (plain["pattern_layers"], plain["pattern_bytes"]) == (0, plain["dense_bytes"])
+    with torch.no_grad():
+        for layer in (model[1], model[3]):
+            weight = layer.weight
+            weight.masked_fill_(~keep_pattern(weight.abs(), Pattern(2, 4)), 0.0)
+    sizes = file_sizes(model)
+    assert sizes["pattern_layers"] == 2
+    # half of 64 + 32 values of 4 bytes go, and every kept one has an index of 2 bits
+    assert sizes["dense_bytes"] - sizes["pattern_bytes"] == (64 + 32) * 4 // 2 - (64 + 32) // 2 * 2 // 8
+    with torch.no_grad():
+        model[3].weight[0] = 1.0
+    assert file_sizes(model)["pattern_layers"] == 1
