@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .access import AccessPolicy, Directory, Person, as_person
     from .analysis.cost import count_macs, count_parameters, layer_table
     from .analysis.evaluation import Evaluation, evaluate
     from .analysis.latency import LatencySettings, measure_latency
@@ -46,12 +47,15 @@ if TYPE_CHECKING:
 
 # Public name → module, and the name there where it differs.
 _PUBLIC = {
+    "AccessPolicy": ".access",
     "DataSpec": ".data.specs",
+    "Directory": ".access",
     "Evaluation": ".analysis.evaluation",
     "LatencySettings": ".analysis.latency",
     "ModelSpec": ".models.specs",
     "OnnxSettings": ".export.onnx_file",
     "PairedComparison": ".analysis.statistics",
+    "Person": ".access",
     "Plan": ".pruning.plan",
     "ProbeSettings": ".analysis.probe",
     "Runner": ".jobs.runner",
@@ -59,6 +63,7 @@ _PUBLIC = {
     "SensitivitySettings": ".analysis.sensitivity",
     "TracedModel": ".models.traced",
     "Workspace": ".store.workspace",
+    "as_person": ".access",
     "compare": ".analysis.statistics:compare_paired",
     "count_macs": ".analysis.cost",
     "count_parameters": ".analysis.cost",
@@ -91,12 +96,15 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "AccessPolicy",
     "DataSpec",
+    "Directory",
     "Evaluation",
     "LatencySettings",
     "ModelSpec",
     "OnnxSettings",
     "PairedComparison",
+    "Person",
     "Plan",
     "ProbeSettings",
     "Runner",
@@ -104,6 +112,7 @@ __all__ = [
     "SensitivitySettings",
     "TracedModel",
     "Workspace",
+    "as_person",
     "compare",
     "count_macs",
     "count_parameters",

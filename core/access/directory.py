@@ -53,6 +53,10 @@ class Directory:
                 self._write()
         return label
 
+    def people(self) -> list[Person]:
+        """Everybody who has logged in, by name."""
+        return sorted((Person(key, name) for key, name in self._names.items()), key=lambda one: (one.name, one.id))
+
     def name(self, person_id: str) -> str:
         """How others call the person with this id; "nobody" for sessions without an owner."""
         return self._names.get(person_id, "somebody else") if person_id else "nobody"
