@@ -70,6 +70,9 @@ def compare_with_pytorch(
                 batch = images[cut].contiguous()
                 (other,) = session.run(None, {name: batch.numpy()})
                 pairs.append((model.predict(batch).numpy(), other))
+    except ImportError:
+        missing = "ONNX Runtime is not installed (pip install onnxruntime): the file was not compared with PyTorch."
+        return result | {"problems": [missing]}
     except Exception as problem:
         if type(problem).__module__.startswith("onnxruntime"):
             first = str(problem).splitlines()[0][:300]

@@ -26,6 +26,7 @@ def demo(site: Site, chromium: Any) -> str:
     return session_id
 
 
+@pytest.mark.row("F18")
 def test_the_first_page_is_never_blank_and_asks_nobody(site: Site, visit: NewVisit) -> None:
     visitor = visit(site).go()
     for text in ("What pruning costs, and what it buys", "Begin with a sample", "Open your own"):
@@ -33,6 +34,7 @@ def test_the_first_page_is_never_blank_and_asks_nobody(site: Site, visit: NewVis
     visitor.shot("start-empty")
 
 
+@pytest.mark.row("F18")
 def test_the_demo_shows_layers_accuracy_and_data(site: Site, visit: NewVisit, demo: str) -> None:
     visitor = visit(site).go("model", session=demo)
     for text in ("Dense accuracy, test split", "Weights that fall", "Layers", "Data"):

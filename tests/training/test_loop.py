@@ -61,6 +61,7 @@ class Sabotage(Hook):
                 run.model.prunable()["head"].weight.fill_(math.nan)
 
 
+@pytest.mark.row("F15")
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(model, splits, training, stage):
     before = model.fingerprint()
     state = torch.get_rng_state()
@@ -174,6 +175,7 @@ class TestBestState:
 
 
 class TestDivergence:
+    @pytest.mark.row("F14")
     def test_before_there_is_a_result_it_is_an_error_that_says_where_why_and_what_to_do(self, model, splits, training):
         progress = Recorder()
         with pytest.raises(TrainingError) as caught:
@@ -184,6 +186,7 @@ class TestDivergence:
         assert len(progress.published[-1]["epochs"]) == 1
         assert progress.published[-1]["events"][0]["text"] in text
 
+    @pytest.mark.row("F14")
     def test_with_a_result_the_run_ends_with_it_and_a_note(self, model, splits, training):
         stages = (("One", 3), ("Two", 2))
         with Run(model, splits, Plan(), training, stages=stages, target=0.0) as run:
