@@ -87,8 +87,8 @@ def measure_sensitivity(
     picture of one level on 32 images comes before. The same seed gives the same result, with any number of threads.
 
     Memory: two copies of the weights while precisions are compared, the masks of one layer's levels, activations of
-    one batch for each thread, at most 256 MB of activations that wait for the next layer, and 5 bytes for each image
-    and cell (8 for each class, image and cell in segmentation).
+    one batch for each thread, at most 256 MB of activations that wait for the next layer, at most 128 MB of images, and
+    5 bytes for each image and cell (8 for each class, image and cell in segmentation).
 
     Args:
         model: what is measured.

@@ -39,7 +39,7 @@ BATCH_AT_MOST = 125
 KEPT_BYTES = 256 << 20
 """Most bytes of activations that wait for the next target."""
 
-KEPT_PIXELS = 16 << 20
+KEPT_PIXELS = 32 << 20
 """Most numbers in the images of a stage that are kept; larger stages are read again for each target."""
 
 GLANCE_IMAGES, GLANCE_LEVEL = 32, 0.8
