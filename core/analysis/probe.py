@@ -38,6 +38,7 @@ CANDIDATES = ("channels", "zeros", "pattern")
 """What is held against the dense layer: fewer channels, zeros anywhere, 2:4 zeros."""
 
 _PATTERN = Pattern(2, 4)
+_SMALL = LayerGeometry("linear", (8, 8), (1,))
 _SAMPLE_S = 0.0008
 _ROUNDS = (6, 40)
 _FEWEST = 3
@@ -133,7 +134,6 @@ def probe(
     settings = settings or ProbeSettings()
     if not layers:
         raise MeasurementError("There is no layer to probe: this model has no convolution and no linear layer.")
-    use, started = CpuUse(), time.perf_counter()
     order = random.Random(settings.seed)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -143,9 +143,11 @@ def probe(
         runtime = LATENCY_RUNTIMES[name]()
         reason = runtime.unavailable()
         if reason is None:
+            runtime.open_layer(_SMALL, random_weight(_SMALL), threads=1)()  # loading libraries is not measuring
             usable.append((name, runtime))
         else:
             problems.append(reason)
+    use, started = CpuUse(), time.perf_counter()
     for number, (name, runtime) in enumerate(usable):
         progress.check()
         progress.update(number, len(usable), f"timing {len(layers)} layers in {runtime.title}")

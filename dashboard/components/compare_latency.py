@@ -8,6 +8,7 @@ from core.analysis.latency import LatencySettings
 from core.analysis.runtimes import LATENCY_RUNTIMES
 from core.store.records import Measurement, Session
 from dashboard.components.compare_data import Row
+from dashboard.components.compare_grid import draw_grid
 from dashboard.components.compare_predicted import draw_predicted
 from dashboard.components.format import ago, escape, short
 from dashboard.components.forms import settings_form
@@ -26,6 +27,7 @@ def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | No
         return
     if newest is not None:
         _machine(newest)
+        draw_grid(rows)
     draw_predicted(rows)
     with st.expander("Measure latency", expanded=newest is None, icon=":material/timer:"):
         by_id = {row.variant.id: row for row in rows}

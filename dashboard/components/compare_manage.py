@@ -1,18 +1,19 @@
-"""Rename a variant, or delete it after a second question."""
+"""Rename a variant, delete it after a second question, or go on pruning it."""
 
 import streamlit as st
 
 from core.errors import StoreError
 from core.store.records import Variant
-from dashboard import backend
+from dashboard import backend, state
 from dashboard.components.format import escape
+from dashboard.components.plan_draft import DraftEditor
 
 __all__ = ["draw_manage"]
 
 
 def draw_manage(variant: Variant) -> None:
     """The menu of one variant."""
-    with st.popover("Rename or delete", icon=":material/edit:"):
+    with st.popover("Rename, delete, prune on", icon=":material/edit:"):
         name = st.text_input("Name", value=variant.name, max_chars=120, key=f"rename-{variant.id}")
         if st.button("Rename", key=f"rename-go-{variant.id}", disabled=not name.strip() or name == variant.name):
             backend.store().rename_variant(variant.id, name)
@@ -20,6 +21,18 @@ def draw_manage(variant: Variant) -> None:
         if variant.plan is None:
             st.caption("The dense model is what every variant is compared with: it stays.")
             return
+        if st.button(
+            "Prune it further",
+            icon=":material/content_cut:",
+            key=f"further-{variant.id}",
+            help="The draft plan starts from this variant instead of the dense model.",
+        ):
+            editor = DraftEditor(backend.store().get_session(variant.session_id))
+            editor.reload()
+            editor.edit(
+                lambda plan: plan.changed(start=variant.id, overrides={}, patterns={}, protected=()), redraw=True
+            )
+            state.go("plan")
         asked = f"delete-asked-{variant.id}"
         if st.button("Delete …", icon=":material/delete:", key=f"delete-{variant.id}"):
             st.session_state[asked] = True

@@ -18,6 +18,7 @@ from dashboard.components.layer_time import measured_times, time_button
 from dashboard.components.layers import choose_layer, layer_frame
 from dashboard.components.network_view import draw_network
 from dashboard.components.plan_draft import DraftEditor
+from dashboard.components.work_bars import draw_work_bars
 
 __all__ = ["ICON", "ORDER", "TITLE", "URL", "render"]
 
@@ -114,6 +115,8 @@ def _table(session: Session, model: Model, editor: DraftEditor) -> str | None:
         everything = others > 0 and st.toggle(f"Show the {others} layers that cannot be pruned", key="layers-all")
         chosen = choose_layer((frame if everything else prunable).reset_index(drop=True), key=f"layers-{model.id[:12]}")
         time_button(session, times, job)
+        if times is not None:
+            draw_work_bars(model.description, times)
     with panel:
         weights = stored.weight_statistics(model)
         if chosen is None or chosen not in weights:

@@ -67,9 +67,13 @@ def _labelled(variants: Sequence[Variant]) -> dict[str, Variant]:
 def layer_times(payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Time the layers of the session's dense model.
 
-    Payload: ``batch_size`` (optional). Result: ``measurement_id``; its result holds ``shares``: layer → share of time.
+    Payload: ``batch_size`` (optional). Result: ``measurement_id``; its result holds ``shares`` (layer → share of
+    time), and ``cpu`` and ``threads`` that they are of.
     """
+    import torch
+
     from ...analysis.layer_times import layer_times as measure_layers
+    from ...analysis.machine import cpu_name
     from .. import loading
 
     _, dense = loading.session_parts(context.workspace, context.session_id)
@@ -81,6 +85,12 @@ def layer_times(payload: Mapping[str, Any], context: JobContext) -> dict[str, An
         variant_id=dense.id,
         kind="layer_times",
         context={"batch_size": batch_size, "runtime": "torch", "busy": not context.exclusive},
-        result={"shares": shares, "batch": batch_size, "busy": not context.exclusive},
+        result={
+            "shares": shares,
+            "batch": batch_size,
+            "busy": not context.exclusive,
+            "cpu": cpu_name(),
+            "threads": torch.get_num_threads(),
+        },
     )
     return {"measurement_id": measurement.id}
