@@ -17,7 +17,7 @@ from dashboard.components.network_paint import EDGE, INK, SIGNS, Look, Paint, pa
 from dashboard.components.network_text import fitted, width_px
 from dashboard.components.network_values import spec_of
 
-__all__ = ["network_figure", "title_of"]
+__all__ = ["network_figure", "titles_of"]
 
 _NAME_PX, _NOTE_PX = 12.0, 10.5
 _INSET_PX = 8.0
@@ -25,10 +25,10 @@ _ROUND_PX = 6.0
 _LINE = "rgba(128,128,120,0.95)"
 
 
-def title_of(part: Part) -> str:
-    """The name of a part inside the part around it; one that begins with a number gets the name before it, too."""
-    steps = part.label.count(".") + 1 + part.label[:1].isdigit()
-    return ".".join(part.name.split(".")[-steps:])
+def titles_of(part: Part) -> tuple[str, ...]:
+    """Names of a part inside the part around it, the best first: one that begins with a number says of what it is."""
+    steps = part.label.count(".") + 2
+    return (*((".".join(part.name.split(".")[-steps:]),) if part.label[:1].isdigit() else ()), part.label)
 
 
 def network_figure(network: Network, drawing: Drawing, look: Look) -> go.Figure:
@@ -211,21 +211,21 @@ def _texts(
     for box in opened:
         ink, middle = INK[look.dark], box.y + HEADER_PX / 2
         note = f"{len(box.part.layers)} layers · {_share(network, box.part, look.size)}"
-        _line_of(box, f"▾ {title_of(box.part)}", note, middle, ink, names, rights)
+        _line_of(box, [f"▾ {title}" for title in titles_of(box.part)], note, middle, ink, names, rights)
     for paint in paints:
         box, part = paint.box, paint.box.part
         value = values[part.key]
         known = look.colouring.words(value) if look.colouring and isinstance(value, float) else ""
         sign = SIGNS[paint.role] if paint.role else "▸" if part.parts else ""
-        name = f"{sign} {title_of(part)}".strip()
+        named = [f"{sign} {title}".strip() for title in titles_of(part)]
         if part.parts:
-            _line_of(box, name, known, box.y + box.height / 2 - 7, paint.ink, names, rights)
+            _line_of(box, named, known, box.y + box.height / 2 - 7, paint.ink, names, rights)
             note = f"{len(part.layers)} layers · {_share(network, part, look.size)} of {_SIZES[look.size]}"
             text = fitted(note, box.width - 2 * _INSET_PX, _NOTE_PX)
             notes.append((box.x + _INSET_PX, box.y + box.height / 2 + 8, escape(text), paint.ink))
         else:
             right = known or spec_of(look.rows[part.layers[0]])
-            _line_of(box, name, right, box.y + box.height / 2, paint.ink, names, rights)
+            _line_of(box, named, right, box.y + box.height / 2, paint.ink, names, rights)
     return [
         _text(names, "middle right", _NAME_PX),
         _text(notes, "middle right", _NOTE_PX),
@@ -238,19 +238,20 @@ _SIZES = {"macs": "MACs", "parameters": "parameters"}
 
 def _line_of(
     box: Box,
-    name: str,
+    named: Sequence[str],
     right: str,
     y: float,
     ink: str,
     names: list[tuple[float, float, str, str]],
     rights: list[tuple[float, float, str, str]],
 ) -> None:
-    """One line in a box: the name, and what is on its right where both fit."""
+    """One line in a box: the first of its names that fits, and what is on its right where there is room for both."""
     room = box.width - 2 * _INSET_PX
     beside = width_px(right, _NOTE_PX) + _INSET_PX
-    least = min(width_px(name, _NAME_PX), room / 2)
-    shown = bool(right) and beside + least <= room
-    names.append((box.x + _INSET_PX, y, escape(fitted(name, room - (beside if shown else 0.0), _NAME_PX)), ink))
+    shown = bool(right) and beside + min(width_px(named[-1], _NAME_PX), room / 2) <= room
+    left = room - (beside if shown else 0.0)
+    name = next((name for name in named if width_px(name, _NAME_PX) <= left), named[-1])
+    names.append((box.x + _INSET_PX, y, escape(fitted(name, left, _NAME_PX)), ink))
     if shown:
         rights.append((box.x + box.width - _INSET_PX, y, escape(right), ink))
 

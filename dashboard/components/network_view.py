@@ -20,7 +20,7 @@ from dashboard.components.network_paint import Look
 from dashboard.components.network_panel import draw_part, draw_start
 from dashboard.components.plan_draft import DraftEditor
 
-__all__ = ["draw_network", "picked"]
+__all__ = ["after_click", "draw_network", "picked", "roles_of"]
 
 _SIZES = {"macs": "MACs", "parameters": "parameters"}
 _PAGE_PX = 700
@@ -196,16 +196,20 @@ def _picture(
 def _clicked(model_id: str) -> None:
     """A click opens a part, closes it by its title, or chooses a layer."""
     found = picked(st.session_state.get(_key(model_id, "chart")))
-    if found is None:
-        return
-    kind, name = found
     network = _network(model_id, str(backend.workspace().folder))
-    opened = st.session_state.get(_key(model_id, "opened"), frozenset())
+    after = None if found is None else after_click(network, st.session_state[_key(model_id, "opened")], *found)
+    if after is not None:
+        st.session_state[_key(model_id, "choice")], opened = after
+        _opened(network, model_id, opened)
+
+
+def after_click(network: Network, opened: frozenset[str], kind: str, name: str) -> tuple[str, frozenset[str]] | None:
+    """The choice and the open groups after a click; None for what the network does not have."""
     if kind == "layer" and name in network.leaves:
-        st.session_state[_key(model_id, "choice")] = _LAYER + name
-    elif kind in ("group", "open") and name in network.groups:
-        st.session_state[_key(model_id, "choice")] = _GROUP + name
-        _opened(network, model_id, opened | {name} if kind == "group" else opened - {name})
+        return _LAYER + name, opened
+    if kind in ("group", "open") and name in network.groups:
+        return _GROUP + name, (opened | {name} if kind == "group" else opened - {name})
+    return None
 
 
 def picked(event: Any) -> tuple[str, str] | None:
