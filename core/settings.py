@@ -11,6 +11,8 @@ from .errors import EspalierError, PlanError
 
 __all__ = ["Settings"]
 
+_SAID = 8
+
 
 class Settings(BaseModel):
     """Frozen settings. Construct with keywords; ``changed(x=1)`` gives a validated copy."""
@@ -39,4 +41,5 @@ class Settings(BaseModel):
             for item in report.errors(include_url=False):
                 where = ".".join(str(part) for part in item["loc"]) or cls.__name__
                 problems.append(f"“{where}”: {item['msg']} (got {str(item.get('input'))[:60]!r})")
-            raise error("; ".join(problems) + ".") from None
+            more = f"; and {len(problems) - _SAID} more" if len(problems) > _SAID else ""
+            raise error("; ".join(problems[:_SAID]) + f"{more}.") from None

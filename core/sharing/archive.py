@@ -10,7 +10,7 @@ import struct
 import unicodedata
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,20 +73,21 @@ def open_archive(path: Path, *, allowed: re.Pattern[str]) -> Iterator[Archive]:
     Raises:
         StoreError: saying what is wrong with it. Nothing was unpacked then.
     """
-    try:
-        with path.open("rb") as raw:
-            end = _end_record(raw)
+    with ExitStack() as opened:
+        try:
+            raw = opened.enter_context(path.open("rb"))
+            promised, directory = _end_record(raw)
             raw.seek(0)
-            with zipfile.ZipFile(raw) as file:
-                entries = file.infolist()
-                if len(entries) != end[0]:
-                    raise StoreError("The bundle's directory does not hold as many files as it says; it is damaged.")
-                _check(entries, raw, directory=end[1], allowed=allowed)
-                yield Archive(file, entries)
-    except FileNotFoundError:
-        raise StoreError(f"There is no bundle at {path}.") from None
-    except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:
-        raise StoreError(f"This file is not a bundle, or it is damaged ({error}).") from None
+            file = opened.enter_context(zipfile.ZipFile(raw))
+            entries = file.infolist()
+            if len(entries) != promised:
+                raise StoreError("The bundle's directory does not hold as many files as it says; it is damaged.")
+            _check(entries, raw, directory=directory, allowed=allowed)
+        except FileNotFoundError:
+            raise StoreError(f"There is no bundle at {path}.") from None
+        except (zipfile.BadZipFile, struct.error, OSError, ValueError, NotImplementedError) as error:
+            raise StoreError(f"This file is not a bundle, or it is damaged ({error}).") from None
+        yield Archive(file, entries)
 
 
 def _end_record(raw: BinaryIO) -> tuple[int, int]:

@@ -17,16 +17,19 @@ from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
 from ..store import Session, Workspace
 from ..store.artifacts import identity_of
+from ..store.files import file_errors
 from .archive import Archive, open_archive
 from .bundle_format import ALLOWED, MANIFEST, SESSION, Manifest, read_manifest
 from .planting import plant
 from .privacy import without_paths
-from .snapshot import SNAPSHOT_VERSION, Snapshot
+from .snapshot import SNAPSHOT_VERSION, ModelPart, Snapshot
 
 __all__ = ["import_bundle"]
 
 _TEXT_BYTES = 64 * 2**20
 _ARRAY_BYTES = 256 * 2**20
+# What pages and jobs read of data without asking whether it is there.
+_DESCRIBED = {"task", "counts", "input_shape", "mean", "std", "num_classes"}
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 
 
@@ -64,7 +67,7 @@ def import_bundle(
         artifacts = _artifacts(folder)
         _check_references(snapshot, artifacts)
         progress.update(2, 4, "Loading the models")
-        _check_models(snapshot, artifacts, progress)
+        snapshot = _checked_models(snapshot, artifacts, progress)
         progress.update(3, 4, "Storing")
         for place in artifacts.values():
             progress.check()
@@ -107,8 +110,10 @@ def _unpack(archive: Archive, manifest: Manifest, folder: Path, progress: Progre
         progress.check()
         digest, seen = hashlib.sha256(), 0
         target = contained(folder, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
+        with file_errors("unpack the bundle into", folder):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = target.open("xb")
+        with file_errors("unpack the bundle into", folder), file:
             for chunk in archive.chunks(name, most_bytes=entry.size_bytes):
                 digest.update(chunk)
                 seen += len(chunk)
@@ -163,6 +168,7 @@ def _check_references(snapshot: Snapshot, artifacts: dict[str, Path]) -> None:
         or any(part.model_id not in models for part in snapshot.variants)
         or any(item.variant_id not in ids for item in snapshot.measurements)
         or (bool(ids) and snapshot.data is None)
+        or (snapshot.data is not None and bool(_DESCRIBED - snapshot.data.description.keys()))
     )
     if wrong:
         raise StoreError("The session in the bundle contradicts itself: its variants and measurements do not fit.")
@@ -182,21 +188,30 @@ def _pictures(snapshot: Snapshot) -> Iterator[str]:
         yield str(item.get("image") if isinstance(item, dict) else item)
 
 
-def _check_models(snapshot: Snapshot, artifacts: dict[str, Path], progress: Progress) -> None:
-    """Every model loads, and the models that rows are named by have that fingerprint."""
+def _checked_models(snapshot: Snapshot, artifacts: dict[str, Path], progress: Progress) -> Snapshot:
+    """Every model loads, and those that rows are named by have that fingerprint; what pages say of them is read off the
+    models themselves, whatever the bundle says."""
+    from ..analysis.describe import describe_model
     from ..models.traced import TracedModel
 
-    fingerprints: dict[str, str] = {}
+    rows = {part.artifact: part for part in snapshot.models}
+    checked: set[str] = set()
+    described: dict[str, ModelPart] = {}
     for name, artifact in snapshot.saved_models():
         progress.check()
-        if artifact in fingerprints:
+        if artifact in checked:
             continue
+        checked.add(artifact)
         try:
-            fingerprints[artifact] = TracedModel.load(artifacts[artifact]).fingerprint()
+            model = TracedModel.load(artifacts[artifact])
         except EspalierError as error:
             # The folder was a temporary one: its name says nothing.
             text = str(error).replace(str(artifacts[artifact]), "the bundle")
             raise type(error)(f"The model of “{name[:60]}” cannot be loaded: {text}") from None
-    for part in snapshot.models:
-        if fingerprints[part.artifact] != part.id:
+        if artifact not in rows:
+            continue
+        part = rows[artifact]
+        if model.fingerprint() != part.id:
             raise StoreError(f"The model “{part.name[:60]}” is not the one that the bundle names (other fingerprint).")
+        described[artifact] = part.changed(description=describe_model(model))
+    return snapshot.changed(models=tuple(described[part.artifact] for part in snapshot.models))

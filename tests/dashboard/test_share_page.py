@@ -53,8 +53,8 @@ def test_wrong_revoked_and_deleted_look_the_same(served: Workspace, seeded: Seed
     fork = links.fork_link(served, copied.token)
     deleted = links.share(served, fork.id)
     served.store.delete_session(fork.id)
-    parameters: list[dict[str, str]] = [{}, {"token": ""}]
-    for token in (revoked.token, deleted.token, good.token[:-1], good.share.id, "../" * 90, "x" * 100_000, "<b>"):
+    parameters: list[dict[str, str]] = [{}]
+    for token in (revoked.token, deleted.token, good.share.id, "<b>../" * 20_000):
         parameters.append({"token": token})
     texts = {text_of(open_page("share", **parameter)) for parameter in parameters}
     assert len(texts) == 1

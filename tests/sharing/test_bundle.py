@@ -1,9 +1,11 @@
 """A bundle opens in an empty workspace, without the author's code, and computes the same, bit for bit."""
 
 import json
+import random
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -67,6 +69,10 @@ def test_everything_comes_along(made: Made, bundle: Path, workspace: Workspace) 
     theirs, session = made
     mine = import_bundle(workspace, bundle, owner="ada")
     assert (mine.name, mine.owner) == (session.name, "ada")
+    assert (
+        workspace.store.get_model(str(mine.model_id)).description
+        == theirs.store.get_model(str(session.model_id)).description
+    )
     assert [(step["how"], step["name"]) for step in mine.lineage] == [("import", session.name)]
     store = workspace.store
     for here, there in zip(store.variants(mine.id), theirs.store.variants(session.id), strict=True):
@@ -234,6 +240,27 @@ def test_an_existing_file_is_kept_and_a_full_disk_leaves_none(
 
 
 @pytest.mark.row("B21")
+@pytest.mark.slow
+def test_kill_9_while_writing_leaves_the_old_bundle_or_the_new_one(made: Made, bundle: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from core.sharing.bundle import export_bundle; from core.store import Workspace\n"
+        "workspace = Workspace.open(sys.argv[1]); print('go', flush=True)\n"
+        "while True: export_bundle(workspace, sys.argv[2], sys.argv[3], replace=True)"
+    )
+    target = tmp_path / "b.zip"
+    target.write_bytes(bundle.read_bytes())
+    chance = random.Random(0)
+    arguments = [sys.executable, "-c", code, str(made[0].folder), made[1].id, str(target)]
+    for number in range(5):
+        with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "go\n"
+            time.sleep(chance.uniform(0.01, 0.4))
+            process.kill()
+        with Workspace.open(tmp_path / f"workspace {number}") as workspace:
+            assert len(workspace.store.variants(import_bundle(workspace, target).id)) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [("a b", "a-b"), ("../../x", "x"), ("<b>é</b>", "b-b"), ("", "session"), ("…", "session"), ("x" * 200, "x" * 60)],

@@ -210,6 +210,17 @@ def test_overlapping_entries(refused: Callable[..., str], tmp_path: Path) -> Non
 
 
 @pytest.mark.row("B40")
+def test_a_full_disk_while_unpacking_is_said(
+    refused: Callable[..., str], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", full)
+        refused(bundle, "disk is full")
+
+
 def test_more_bytes_than_promised_are_noticed_while_reading(
     refused: Callable[..., str], bundle: Path, tmp_path: Path
 ) -> None:
@@ -272,6 +283,7 @@ def changed(files: Files, change: Callable[[Any], Any]) -> Files:
         (lambda body: body["variants"][1].update(plan={"sparsity": 7}), "sparsity"),
         (lambda body: body["measurements"][0].update(variant_id="0" * 16), "contradicts"),
         (lambda body: body.update(data=None), "contradicts"),
+        (lambda body: body["data"].update(description={}), "contradicts"),
         (lambda body: body["plans"].append({"name": "x", "plan": {"method": 3}}), "method"),
         (lambda body: body["plans"].append({"name": "x" * 1000, "plan": {}}), "plans"),
         (
@@ -375,7 +387,7 @@ def test_flipped_bytes_never_do_more_than_be_refused(
     import random
 
     chance, whole = random.Random(3), bundle.read_bytes()
-    monkeypatch.setattr("core.sharing.importing._check_models", lambda *_: None)
+    monkeypatch.setattr("core.sharing.importing._checked_models", lambda snapshot, *_: snapshot)
     for _ in range(60):
         data = bytearray(whole)
         for _ in range(3):
