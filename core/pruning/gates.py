@@ -271,7 +271,6 @@ class GateRule:
             protected=self._protected,
             kinds=self._kinds,
             milliseconds=self.milliseconds,
-            fill=True,
         )
         return {name: units for name, units in removal.items() if units}
 

@@ -16,7 +16,7 @@ from core.comb.summary import summarise
 from core.data.opening import open_data
 from core.errors import Cancelled, PlanError
 from core.methods import METHODS, prune
-from core.methods.seap import PHASES, SEAP, SEAPSettings
+from core.methods.seap import SEAP, SEAPSettings
 from core.models.capture import trace
 from core.models.opening import open_model
 from core.progress import Progress
@@ -34,7 +34,8 @@ from ..pruning.data import random_splits
 from ..pruning.networks import only_norm
 
 TRAINING = TrainingSettings(batch_size=16, precision="fp32")
-SETTINGS = {"training": TRAINING.to_json(), "train": {"epochs": 6, "learning_rate": 0.05}}
+LONG_RAMP = (0.05, 0.55, 0.65)
+SETTINGS = {"training": TRAINING.to_json(), "train": {"epochs": 6, "learning_rate": 0.05}, "phases": LONG_RAMP}
 
 
 class Toy(nn.Module):
@@ -120,6 +121,11 @@ class TestRate:
         assert found["hidden"] == 8
         assert all(units % 4 == 0 for units in found.values())
 
+    @pytest.mark.parametrize("phases", [(0.5, 0.2, 0.6), (0.1, 0.4, 0.3), (0.1, 0.4, 1.0), (-0.1, 0.4, 0.5)])
+    def test_phases_that_do_not_follow_each_other_are_refused(self, phases):
+        with pytest.raises(PlanError, match="ramp"):
+            SEAPSettings.parse({"phases": phases})
+
     def test_rises_as_the_course_says(self, model, splits, result):
         course = SEAP.course(plan_of())
         assert course.stages == (("Pruning while training", 6),)
@@ -194,7 +200,7 @@ class TestGates:
                     waited.append(torch.equal(after["wide.weight"][unit], self.before["wide.weight"][unit]))
 
         gates = LearnedGates(
-            comb(model), rule_of(model, protected=("stem",)), epochs=20, learning_rate=1e-2, phases=PHASES
+            comb(model), rule_of(model, protected=("stem",)), epochs=20, learning_rate=1e-2, phases=LONG_RAMP
         )
         with Run(model, splits, plan_of(), TRAINING, stages=(("Pruning", 20),), target=0.5) as run:
             stage = StageSettings(epochs=20, learning_rate=0.05, weight_decay=0.01)
@@ -232,7 +238,7 @@ def test_masked_is_removed(model, splits):
                 outputs.append((dict(gates.removal), run.model.predict(x)))
             run.model.train()
 
-    gates = LearnedGates(comb(model), rule_of(model), epochs=2, learning_rate=1e-2, phases=PHASES)
+    gates = LearnedGates(comb(model), rule_of(model), epochs=2, learning_rate=1e-2, phases=LONG_RAMP)
     stage = StageSettings(epochs=2, learning_rate=1e-12)  # weights stand still, so that only the removal can differ
 
     with Run(model, splits, plan_of(), TRAINING, stages=(("Pruning", 2),), target=0.5) as run:
@@ -325,7 +331,7 @@ def test_transformers_and_segmentation(name):
     model = open_model(name)
     splits = random_splits(model, train=16, select=8, test=8)
     settings = {"training": {"batch_size": 8, "precision": "fp32"}, "train": {"epochs": 2, "learning_rate": 0.01}}
-    plan = Plan(method="seap", sparsity=0.3, method_settings=settings)
+    plan = Plan(method="seap", sparsity=0.3, method_settings={**settings, "phases": LONG_RAMP})
     result = prune(model, splits, plan)
     before, after = comb(model), comb(result.model)
     total = sum(group.units for group in before.groups)
