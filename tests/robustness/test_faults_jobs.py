@@ -161,6 +161,7 @@ def session(real: Runner) -> Session:
 
 @quiet
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.row("F01", "F10")
 class TestEachPhase:
     """A run without a fault takes T; the same run is stopped after a few parts of T, wherever it is then."""
