@@ -42,6 +42,8 @@ _SMALL = LayerGeometry("linear", (8, 8), (1,))
 _SAMPLE_S = 0.0008
 _ROUNDS = (6, 40)
 _FEWEST = 3
+_GAIN = 1.15
+"""A speed-up that would matter: an interval that reaches beyond it and shows no difference has told nothing."""
 _VERSION = 1
 
 
@@ -113,14 +115,14 @@ def probe(
     layers: Sequence[ProbeLayer],
     *,
     settings: ProbeSettings | None = None,
-    work_share: float | None = None,
+    work: int | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Time layers as they are and as they would be.
 
     Args:
         layers: the largest first; where the time does not allow for all, the last ones are left out.
-        work_share: share of the network's MACs that these layers do, for the record.
+        work: MACs of the whole network, of which ``work_share`` says how much the timed layers do.
 
     Returns:
         JSON: ``rows``, one per runtime and candidate: runtime, candidate, ratio with low and high (above 1 is faster),
@@ -171,11 +173,15 @@ def probe(
         "busy_sentence": busy,
         "others_cores": round(others, 2),
         "threads": settings.threads,
-        "work_share": work_share,
+        "work_share": _share(rows[0]["layers"], layers, work),
         "seconds": round(time.perf_counter() - started, 3),
         "cpu": cpu_name(),
         "key": probe_key(layers, settings),
     }
+
+
+def _share(timed: Sequence[str], layers: Sequence[ProbeLayer], work: int | None) -> float | None:
+    return sum(layer.macs for layer in layers if layer.name in timed) / work if work else None
 
 
 def _weights(layer: ProbeLayer, seed: int) -> dict[str, tuple[LayerGeometry, np.ndarray]]:
@@ -278,23 +284,26 @@ def sentence_of(rows: Sequence[Mapping[str, Any]], *, changed: bool) -> str:
     by = {row["candidate"]: row for row in first}
     where = LATENCY_RUNTIMES[rows[0]["runtime"]].title
 
-    def shown(row: Mapping[str, Any]) -> str:
-        return f"{row['ratio']:.2f}× [{row['low']:.2f}–{row['high']:.2f}]"
-
-    words = {
-        "faster": "make the largest layers faster",
-        "slower": "make the largest layers slower",
-        "no difference shown": "do not make the largest layers faster",
-    }
-    said = f"On this machine, in {where}, zeros {words[by['zeros']['verdict']]}: {shown(by['zeros'])}"
+    said = f"On this machine, in {where}, {_of_zeros(by['zeros'])}: {_shown(by['zeros'])}"
     if not changed:
         return f"{said}."
-    channels = by["channels"]
-    verb = {
-        "faster": "would",
-        "slower": "would make them slower",
-        "no difference shown": "would show no difference",
-    }[channels["verdict"]]
-    if by["zeros"]["verdict"] == "faster" and channels["verdict"] == "faster":
-        verb = "would, too"
-    return f"{said}; removing whole channels {verb}: {shown(channels)}."
+    return f"{said}; {_of_channels(by['channels'])}: {_shown(by['channels'])}."
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    return f"{row['ratio']:.2f}× [{row['low']:.2f}–{row['high']:.2f}]"
+
+
+def _of_zeros(row: Mapping[str, Any]) -> str:
+    if row["verdict"] != "no difference shown":
+        return f"zeros make the largest layers {row['verdict']}"
+    if row["high"] > _GAIN:
+        return "it cannot be told whether zeros make the largest layers faster"
+    return "zeros do not make the largest layers faster"
+
+
+def _of_channels(row: Mapping[str, Any]) -> str:
+    if row["verdict"] == "no difference shown":
+        unknown = row["high"] > _GAIN
+        return f"removing whole channels {'might: it cannot be told' if unknown else 'would not, either'}"
+    return f"removing whole channels would{' make them slower' if row['verdict'] == 'slower' else ''}"

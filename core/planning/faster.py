@@ -138,8 +138,7 @@ def answer(
     layers = _asked(questions, geometries)
     if not layers:
         raise MeasurementError("Nothing to measure: the plan changes no layer of this model.")
-    share = sum(layer.macs for layer in layers) / work if work else None
-    result = probe(layers, settings=settings, work_share=share, progress=progress)
+    result = probe(layers, settings=settings, work=work, progress=progress)
     cut = [layer.name for layer in layers if layer.geometry != geometries[layer.name]]
     if cut:
         result["problems"].append(f"Timed on a part of the picture, at their own channels: {', '.join(cut)}.")

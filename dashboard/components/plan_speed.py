@@ -74,12 +74,12 @@ def _answer(job: Job, *, earlier: bool) -> None:
         st.warning(escape(str(result.get("busy_sentence") or "The machine was busy."), markdown=True))
     rows: Sequence[Mapping[str, Any]] = result.get("rows") or ()
     share = result.get("work_share")
-    part = f"which do {percent(share, 0)} of the network's work; " if share else ""
+    part = f"{percent(share, 0)} of the network's work; " if share else ""
     threads = int(result.get("threads") or 1)
     st.caption(
         escape(
             f"Measured {ago(job.finished or job.created)} on {result.get('cpu')}, {threads} "
-            f"thread{'s' * (threads > 1)}, one image: the {_number(rows)} largest layers of the plan alone, {part}"
+            f"thread{'s' * (threads > 1)}, one image: {_layers(rows)} of the plan alone, {part}"
             "interleaved rounds, 95 % intervals.",
             markdown=True,
         )
@@ -99,8 +99,10 @@ def _answer(job: Job, *, earlier: bool) -> None:
             st.caption(escape(str(problem), markdown=True))
 
 
-def _number(rows: Sequence[Mapping[str, Any]]) -> int:
-    return max((len(row.get("layers") or ()) for row in rows), default=0)
+def _layers(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many layers the sentence speaks of: those of the first runtime."""
+    number = len(rows[0].get("layers") or ()) if rows else 0
+    return "the largest layer" if number == 1 else f"the {number} largest layers"
 
 
 def speed_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

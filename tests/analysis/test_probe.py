@@ -72,7 +72,7 @@ def test_the_answer_is_complete_and_in_time() -> None:
     layers = [layer(name="a"), layer(EVERY["linear"], name="b"), layer(EVERY["depthwise"], name="c")]
     probe(layers, settings=ProbeSettings(budget_s=0.01))  # loading libraries is not measuring
     started = time.perf_counter()
-    result = probe(layers, settings=ProbeSettings(budget_s=1.0), work_share=0.5)
+    result = probe(layers, settings=ProbeSettings(budget_s=1.0), work=6)
     assert time.perf_counter() - started < 6.0  # generous: the machine of the tests is shared
     json.dumps(result)
     assert {row["runtime"] for row in result["rows"]} == set(AVAILABLE)
@@ -81,10 +81,11 @@ def test_the_answer_is_complete_and_in_time() -> None:
         assert row["noise_low"] <= row["noise_high"]
         assert row["rounds"] >= 3
         assert row["dense_ms"] > 0
-    assert result["sentence"].startswith("On this machine, in ONNX Runtime, zeros ")
+    assert result["sentence"].startswith("On this machine, in ONNX Runtime, ")
+    assert "zeros" in result["sentence"]
     assert "removing whole channels" in result["sentence"]
     assert result["seconds"] > 0
-    assert result["work_share"] == 0.5
+    assert result["work_share"] == len(result["rows"][0]["layers"]) / 6
     missing = set(LATENCY_RUNTIMES) - set(AVAILABLE)
     assert len([p for p in result["problems"] if "not installed" in p]) == len(missing)
 
@@ -110,6 +111,30 @@ def test_ratios_are_those_of_the_sums_round_by_round(monkeypatch: pytest.MonkeyP
         "removing whole channels would: 4.00× [4.00–4.00]."
     )
     assert "channels" not in sentence_of(list(rows.values()), changed=False)
+
+
+@pytest.mark.parametrize(
+    ("zeros", "channels", "words"),
+    [
+        (("faster", 1.3), ("faster", 2.1), "zeros make the largest layers faster: 1.30× [1.20–1.30]"),
+        (("slower", 0.8), ("slower", 0.9), "removing whole channels would make them slower: 0.90×"),
+        (("no difference shown", 1.05), ("no difference shown", 1.05), "removing whole channels would not, either"),
+        (("no difference shown", 9.0), ("no difference shown", 9.0), "it cannot be told whether zeros"),
+    ],
+)
+def test_the_sentence_claims_no_more_than_the_intervals(zeros, channels, words) -> None:
+    rows = [
+        {
+            "runtime": "onnxruntime",
+            "candidate": name,
+            "ratio": high,
+            "low": high - 0.1,
+            "high": high,
+            "verdict": verdict,
+        }
+        for name, (verdict, high) in (("zeros", zeros), ("channels", channels))
+    ]
+    assert words in sentence_of(rows, changed=True)
 
 
 @pytest.mark.parametrize(
