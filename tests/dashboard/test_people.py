@@ -13,6 +13,7 @@ from core.store import Session, Store, Workspace
 from dashboard import backend, visitor
 
 from .conftest import APP, OpenPage, text_of
+from .seeding import seed_measurements, seed_sensitivity, seed_session
 
 SECRET = "open sesame"
 
@@ -155,3 +156,33 @@ def test_the_queue_says_whose_turn_it_is_and_nothing_else_of_others(shared: Work
     assert "and 5 more" in words
     assert "1 ahead in the queue" in words
     assert "Secret roses" not in words
+
+
+def test_every_page_of_somebody_elses_session_can_be_looked_at(
+    shared: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = backend.door()
+    assert door is not None
+    ann, bea = door.directory.log_in("Ann"), door.directory.log_in("Bea")
+    seeded = seed_session(shared)
+    seed_measurements(shared, seeded)
+    seed_sensitivity(shared)
+    shared.store.give_session(seeded.session.id, bea.id)
+    before = shared.store.get_session(seeded.session.id)
+    monkeypatch.setattr(visitor, "person", lambda _door: ann)
+    for url in ("model", "sensitivity", "plan", "runs", "compare"):
+        page = AppTest.from_file(str(APP), default_timeout=60)
+        page.query_params["session"] = seeded.session.id
+        page._page_hash = calc_hash(url)
+        page.run()
+        assert not page.exception, url
+        assert [error.value for error in page.error] == [], url
+        assert "You are looking at **Bea’s** session" in text_of(page)
+        if url == "plan":
+            page.slider[0].set_value(90).run()
+            assert not page.exception
+            assert "You are looking at" in text_of(page)
+            page.button(key="plan-run-button").click().run()
+            assert "you may look at it" in text_of(page).replace("\\", "")
+    assert shared.store.get_session(seeded.session.id) == before
+    assert shared.store.jobs() == []
