@@ -56,7 +56,7 @@ def check_of(plan: Plan, checks: Sequence[Job]) -> Job | None:
     """The newest finished check of this very plan, before training."""
     plan = checkable(plan) or plan
     done = (job for job in checks if job.state is JobState.DONE and job.result)
-    return next((job for job in done if same_plan(plan, job.payload.get("plan") or {})), None)
+    return next((job for job in done if job.payload.get("plan") and same_plan(plan, job.payload["plan"])), None)
 
 
 def draw_check(
