@@ -151,8 +151,8 @@ def main() -> None:
         return
 
     chosen = names[:: given.layers]
-    clock = Clock()
     dense = evaluate(model, splits, "select", limit=given.images)
+    clock = Clock()
     naive = (naive_groups if given.groups else naive_layers)(model, splits, settings, chosen)
     scale = len(names) / len(chosen)
     naive_cpu_s, naive_wall_s = (seconds * scale for seconds in clock.read())
