@@ -34,6 +34,8 @@ __all__ = [
 MINUS = "−"
 NOTHING = "–"
 
+# GitHub's markdown makes links of bare addresses, escaped or not: a word joiner, which nobody sees, stops it.
+_ADDRESS = re.compile(r"https?(?=:)|www(?=\.)|@", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:])")
 
 
@@ -183,7 +185,9 @@ def escape(text: object, *, markdown: bool = False) -> str:
     """Text for HTML and for plotly, which draws a subset of HTML and fills in ``%{…}``; or for Streamlit's markdown
     with ``markdown=True``: nothing in it acts as markup."""
     line = plain(text)
-    return _MARKDOWN.sub(r"\\\1", line) if markdown else html.escape(line).replace("%{", "%&#123;")
+    if not markdown:
+        return html.escape(line).replace("%{", "%&#123;")
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", line))
 
 
 def chart_text(text: object, limit: int = 48) -> str:

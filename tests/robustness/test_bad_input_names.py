@@ -22,9 +22,13 @@ from tests.dashboard.conftest import OpenPage
 
 pytestmark = pytest.mark.row("B12")
 
-EVIL = '<b id="x">{}</b>[go](http://evil.example)![p](http://evil.example/p.png) :red[r] $y$ %{{x}} \u202e'
+EVIL = (
+    '<b id="x">{}</b>[go](http://evil.example)![p](http://evil.example/p.png) www.evil.example a@evil.example '
+    ":red[r] $y$ %{{x}} \u202e"
+)
 MARKUP = '<b id="x">'
-LINK = "](http://evil"
+# Bare addresses become links, too, whether their signs are escaped or not.
+LINK = re.compile(r"https?\\?:\\?/\\?/evil|\bwww\\?\.|\w@\w")
 # What plotly draws as text with a subset of HTML; ``customdata`` only where a template shows it.
 DRAWN = {"text", "hovertext", "ticktext", "name", "labels", "hovertemplate", "texttemplate", "title", "x", "y"}
 
@@ -92,16 +96,18 @@ def faults(page: AppTest) -> list[str]:
             continue
         if kind in ("ButtonGroup", "Radio"):  # their choices are markdown; those of menus are text
             choices = [str(getattr(choice, "content", choice)) for choice in proto.options]
-            found += [f"{kind}: {text[:90]}" for text in choices if LINK in text]
+            found += [f"{kind}: {text[:90]}" for text in choices if LINK.search(text)]
+        if kind == "Html":
+            found += [f"Html: …{before[-60:]}{MARKUP}" for before, _, after in [proto.body.partition(MARKUP)] if after]
+            continue
         for name in ("body", "label", "help", "placeholder", "text", "title", "value"):
             text = getattr(proto, name, None) or getattr(node, name, None)
-            if not isinstance(text, str):
-                continue
-            if name == "body" and kind in ("Html", "Markdown") and getattr(proto, "allow_html", kind == "Html"):
-                if MARKUP in text:
-                    found.append(f"{kind}.{name}: …{text[max(0, text.index(MARKUP) - 60) :][:140]}")
-            elif kind not in ("Code", "TextInput", "TextArea") and LINK in text:
-                found.append(f"{kind}.{name}: …{text[max(0, text.index(LINK) - 60) :][:140]}")
+            # What is typed and what is code are shown as they are.
+            link = (
+                LINK.search(text) if isinstance(text, str) and kind not in ("Code", "TextInput", "TextArea") else None
+            )
+            if link:
+                found.append(f"{kind}.{name}: …{link.string[max(0, link.start() - 60) :][:140]}")
     return found
 
 
