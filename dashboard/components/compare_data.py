@@ -174,6 +174,7 @@ class CostAxis:
 
 COST_AXES: dict[str, CostAxis] = {
     "nonzero": CostAxis("Non-zero parameters", "", True, "nonzero"),
+    "macs": CostAxis("MACs", "", True, "macs"),
     "sparse": CostAxis("Compressed file", "bytes", True, "sparse_bytes"),
     "dense": CostAxis("Dense file", "bytes", True, "dense_bytes"),
     "onnx": CostAxis("ONNX file", "bytes", True, "onnx_bytes"),

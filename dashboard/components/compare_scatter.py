@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard.components.charts import draw
 from dashboard.components.compare_charts import ScatterPoint, scatter_figure
 from dashboard.components.compare_data import COST_AXES, Row, overlapping
+from dashboard.components.compare_limit import best_within, choose_limit, limit_words, mark_limit
 from dashboard.components.compare_table import settings_of
 from dashboard.components.format import count, escape, interval, milliseconds, percent, size
 
@@ -95,11 +96,24 @@ def draw_scatter(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -
         title += ", bytes"
     same_cost = timed and overlapping([(point.cost_low, point.cost_high) for point in points])
     metric = rows[0].metric
-    draw(
-        scatter_figure(points, metric=metric, cost_title=title, line=not same_cost, cost_format="" if timed else "~s"),
-        key="compare-scatter",
-        alt=f"{len(points)} variants: {metric} against {title}, with 95 % intervals",
+    figure = scatter_figure(
+        points, metric=metric, cost_title=title, line=not same_cost, cost_format="" if timed else "~s"
     )
+    place = st.container()
+    limited = len(points) > 1
+    unit, scale = ("ms", 1.0) if timed else _unit(points, COST_AXES[cost].unit)
+    limit = choose_limit(points, unit=unit, scale=scale, key=f"compare-limit-{cost}") if limited else None
+    best = best_within(points, limit) if limit is not None else None
+    if limit is not None:
+        mark_limit(figure, limit, best)
+        shown = milliseconds if timed else size if COST_AXES[cost].unit == "bytes" else count
+        st.markdown(limit_words(points, limit, best, metric=metric, shown=shown))
+    with place:
+        draw(
+            figure,
+            key="compare-scatter",
+            alt=f"{len(points)} variants: {metric} against {title}, with 95 % intervals",
+        )
     words = ["Bars are 95 % intervals, measured."]
     if same_cost:
         words.append("No Pareto line: latency intervals overlap, so these variants are not ranked by speed.")
@@ -108,3 +122,11 @@ def draw_scatter(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -
             f"Intervals of {metric} overlap: read the paired differences in the table, not the height of the points."
         )
     st.caption(" ".join(words))
+
+
+def _unit(points: Sequence[ScatterPoint], unit: str) -> tuple[str, float]:
+    """In what a person types a limit, and how much of the axis that is."""
+    millions = max(point.cost for point in points) >= 2e6
+    if unit == "bytes":
+        return ("MB", 1e6) if millions else ("kB", 1e3)
+    return ("millions", 1e6) if millions else ("thousands", 1e3)

@@ -20,6 +20,7 @@ from dashboard.components.compare_data import Row, rows_of, table
 from dashboard.components.compare_export import draw_export
 from dashboard.components.compare_gallery import draw_gallery
 from dashboard.components.compare_latency import draw_latency
+from dashboard.components.compare_lineage import draw_lineage
 from dashboard.components.compare_manage import draw_manage
 from dashboard.components.compare_paired import sentences
 from dashboard.components.compare_scatter import LATENCY, choose_cost, draw_scatter
@@ -74,6 +75,7 @@ def render() -> None:
     setting = cost.removeprefix(LATENCY) if cost.startswith(LATENCY) else next(iter(settings), None)
     draw_table(rows, words, setting=setting)
     _below_table(rows, words, settings, setting)
+    draw_lineage(rows)
     draw_latency(rows, session, _newest(measurements, "latency"))
     _closer(rows, session, model, measurements)
     code_drawer("compare", _facts(session, model, rows))
