@@ -10,6 +10,8 @@ The rows and lanes are those of a layered drawing (Sugiyama, Tagawa, Toda: Metho
 hierarchical system structures, 1981) whose order within a row is execution order: it needs no crossing minimisation.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +65,7 @@ def flow_of(count: int, edges: Sequence[tuple[int, int]], leaving: Sequence[int]
     for source, target in forward:
         masks[target] |= 1 << (source + 1)
     out = sum(1 << (box + 1) for box in set(leaving))
-    rows = _rows(masks)
+    rows = _rows(masks, out)
     depth = max(rows, default=-1) + 1
     known: dict[int, int] = {}
     joints: list[Joint] = []
@@ -93,14 +95,19 @@ def _row_below(mask: int, rows: Sequence[int]) -> int:
     return max((rows[bit - 1] + 1 if bit else 0) for bit in _bits(mask))
 
 
-def _rows(masks: Sequence[int]) -> list[int]:
-    """The longest path that leads to each box."""
+def _rows(masks: Sequence[int], out: int) -> list[int]:
+    """The longest path that leads to each box; boxes that no line touches come last, one below the other."""
     known: dict[int, int] = {}
     rows: list[int] = []
     for mask in masks:
         if mask not in known:
             known[mask] = _row_below(mask, rows) if mask else 0
         rows.append(known[mask])
+    read = functools.reduce(operator.or_, masks, out)
+    loose = [box for box, mask in enumerate(masks) if not mask and not read >> (box + 1) & 1]
+    below = max((row for box, row in enumerate(rows) if masks[box] or read >> (box + 1) & 1), default=-1) + 1
+    for number, box in enumerate(loose):
+        rows[box] = below + number
     return rows
 
 

@@ -14,6 +14,8 @@ _CLEAR = 30
 """A drawing with at most so many boxes is taken in at a glance."""
 _LARGEST_SHARE = 0.75
 """A stage that holds more of the layers than this says nothing about the network: it is opened at once."""
+_DEEPEST = 24
+"""Steps of a name that make groups; what follows is one step."""
 _TITLES = ("Stages", "Blocks", "Layers")
 
 
@@ -87,7 +89,7 @@ def network_tree(description: Mapping[str, Any]) -> Network:
     top = _Branch()
     for name in units:
         branch = top
-        for step in name.split("."):
+        for step in name.split(".", _DEEPEST):
             branch = branch.below.setdefault(step, _Branch())
         branch.layer = name
     order = {name: number for number, name in enumerate(rows)}

@@ -95,6 +95,8 @@ MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "unet": lambda: unet(9),
     "chain": lambda: described([str(n) for n in range(70)], list(itertools.pairwise(str(n) for n in range(70)))),
     "wide": lambda: described([f"h{n}" for n in range(30)], [("h0", f"h{n}") for n in range(1, 30)]),
+    "without lines": lambda: described([f"layer{n}" for n in range(40)], []),
+    "deep": lambda: described([".".join("a" * n) + ".w" for n in range(1, 60)] + [".".join("b" * 5000)], []),
     "one": lambda: described(["only"], []),
     "none": lambda: described([], []),
     **{f"strange {seed}": (lambda seed=seed: strange(seed)) for seed in range(20)},
@@ -211,6 +213,13 @@ def test_branches_lie_side_by_side_and_meet():
     branches = [box for box in drawing.boxes if box.part.name.startswith("mixed0.branch")]
     assert len({round(box.x) for box in branches}) == 4
     assert flow_of(5, [(0, n) for n in range(1, 5)]).row == (0, 1, 1, 1, 1)
+
+
+def test_layers_that_no_line_touches_lie_below_each_other():
+    drawing = lay_out(network_tree(described([f"layer{n}" for n in range(6)], [])), frozenset())
+    assert len({box.x for box in drawing.boxes}) == 1
+    flow = flow_of(4, [(1, 3)])
+    assert flow.row == (2, 0, 3, 1)
 
 
 def test_a_drawing_does_not_depend_on_chance():
