@@ -17,6 +17,7 @@ import pytest
 from core.jobs import Runner
 from core.jobs.resuming import checkpoint_epoch
 from core.store import Job, JobState, Session, Workspace
+from core.training.checkpoints import Checkpoints
 from tests.jobs import conftest as _kinds  # noqa: F401 - registers the tiny kinds
 from tests.jobs.test_runner_process import wait_until_warm, worker_pid
 
@@ -216,7 +217,7 @@ class TestEachPhase:
             ("sensitivity", {"settings": {"images": 100, "levels": [0.5, 0.9]}}),
             ("prune", {"plan": {"sparsity": 0.5}, "name": "one shot"}),
             ("export", {}),
-            ("measure", {"settings": {"pairs": 5, "warmup": 1}}),
+            ("measure", {"settings": {"pairs": 6, "warmup": 1}}),
         ],
         ids=["open", "sensitivity", "prune", "export", "measure"],
     )
@@ -260,14 +261,14 @@ def test_a_server_that_is_killed_or_stopped_in_mid_training_loses_nothing(tmp_pa
         assert whole.result is not None
         artifacts.append(workspace.store.get_variant(whole.result["variant_id"]).artifact)
         stopped = server.queue(workspace, "prune", {"plan": TRAINING, "name": "SIGTERM"}, session.id)
-        until(lambda: workspace.checkpoints.path(stopped.id).is_dir())
+        until(lambda: Checkpoints(workspace.checkpoints.path(stopped.id)).exists)
         assert server.stop() < 10
         assert server.process.returncode == 0
         assert workspace.store.get_job(stopped.id).state is JobState.INTERRUPTED
         assert checkpoint_epoch(workspace, workspace.store.get_job(stopped.id)) is not None
     with serve(tmp_path) as server, Workspace.open(tmp_path) as workspace:
         killed = server.queue(workspace, "prune", {"plan": TRAINING, "name": "SIGKILL"}, session.id)
-        until(lambda: workspace.checkpoints.path(killed.id).is_dir())
+        until(lambda: Checkpoints(workspace.checkpoints.path(killed.id)).exists)
         server.process.kill()
         server.process.wait()
     with Workspace.open(tmp_path) as workspace, Runner(workspace) as runner:

@@ -33,7 +33,7 @@ def test_without_onnx_runtime_a_file_is_written_and_said_not_to_be_compared(
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     model = core.open_model("sample/digits_resnet")
-    report = core.export_onnx(model, tmp_path / "model.onnx", settings=core.OnnxSettings(images=4))
+    report = core.export_onnx(model, tmp_path / "model.onnx", settings=core.OnnxSettings(images=10))
     assert (tmp_path / "model.onnx").stat().st_size > 0
     assert report["passed"] is False
     assert any("not installed" in problem and "pip install" in problem for problem in report["problems"])
