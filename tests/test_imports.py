@@ -50,6 +50,7 @@ TORCH_FREE = [
     "core.analysis.weights",
     "core.analysis.evaluation",
     "core.analysis.machine",
+    "core.analysis.network_layout",
     "core.export.code",
     "core.sharing.card",
     "core.sharing.importing",
