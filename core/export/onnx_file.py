@@ -11,9 +11,11 @@ from torch import Tensor, fx
 
 from ..errors import ExportError
 from ..progress import SILENT, Progress
+from ..pruning.patterns import Pattern, fulfils
 from . import onnx_exporters
 from .onnx_labels import labels_of, read_metadata, version, write_labels
 from .onnx_parity import compare_with_pytorch, parity_images
+from .onnx_patterns import patterned_layers
 from .onnx_settings import DEFAULT_OPSET, SUPPORTED_OPSETS, OnnxSettings
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def export_onnx(
     Returns:
         JSON: path, files, size_bytes (of all files), opset, exporter, nodes, checker, max_abs_difference,
         relative_difference, tolerance, top1_agreement, n, batch_sizes, images ("test split" or "noise"), passed,
-        problems and notes (sentences). What was not checked is None.
+        problems and notes (sentences), pattern_layers (of the file) and pattern_layers_of_model: layers with 2:4 zeros.
+        What was not checked is None.
 
     Raises:
         ExportError: when no exporter can express the model at this opset (it names the operation), when the metadata
@@ -160,7 +163,15 @@ def _check(
     batch_sizes = (1, 2, 7) if settings.dynamic_batch else (1,)
     parity = compare_with_pytorch(model, draft, images, batch_sizes=batch_sizes, progress=progress)
     problems += parity.pop("problems")
+    report |= _patterns(model, draft)
     return report | parity | {"batch_sizes": list(batch_sizes), "problems": problems, "passed": not problems}
+
+
+def _patterns(model: "TracedModel", draft: Path) -> dict[str, int]:
+    """How many layers of the model have 2:4 zeros, and in how many of the file a runtime would find them."""
+    weights = {id(layer.weight): layer.get_parameter("weight").detach() for layer in model.prunable().values()}
+    wanted = sum(fulfils(Pattern(2, 4), (weight != 0).numpy()) for weight in weights.values())
+    return {"pattern_layers": patterned_layers(draft) if wanted else 0, "pattern_layers_of_model": wanted}
 
 
 def _move(folder: Path, target: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import ExportError
-from ..pruning.patterns import INPUT_DIM, Pattern, pattern_problem
+from ..pruning.patterns import Pattern, fulfils
 from .sparse_file import DTYPE_BYTES, LEVEL, RawTensor, read_sparse, write_sparse
 
 if TYPE_CHECKING:
@@ -116,9 +116,4 @@ def file_sizes(model: "TracedModel | nn.Module") -> dict[str, int]:
 
 
 def _fulfils_2_4(tensor: Tensor) -> bool:
-    """Whether at most 2 of every 4 neighbours along the input dimension are not 0; needs such a dimension."""
-    pattern = Pattern(2, 4)
-    if tensor.ndim < 2 or not tensor.is_floating_point() or pattern_problem(pattern, tensor.shape) is not None:
-        return False
-    blocks = (tensor != 0).movedim(INPUT_DIM, -1).reshape(-1, pattern.of)
-    return bool((blocks.sum(dim=1) <= pattern.keep).all())
+    return tensor.is_floating_point() and tensor.ndim > 1 and fulfils(Pattern(2, 4), (tensor != 0).numpy())

@@ -7,9 +7,11 @@ every place of the kernel: the layout that NVIDIA's sparse tensor cores and Tens
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["INPUT_DIM", "PATTERNS", "SPEED_OF_PATTERNS", "Pattern", "pattern_of", "pattern_problem"]
+import numpy as np
+
+__all__ = ["INPUT_DIM", "PATTERNS", "SPEED_OF_PATTERNS", "Pattern", "fulfils", "pattern_of", "pattern_problem"]
 
 INPUT_DIM: Final = 1
 """The dimension of a weight along which blocks lie."""
@@ -66,3 +68,11 @@ def pattern_problem(pattern: Pattern, shape: Sequence[int]) -> str | None:
     if inputs == 0 or inputs % pattern.of:
         return f"its input dimension is {inputs}, which is no multiple of {pattern.of}"
     return None
+
+
+def fulfils(pattern: Pattern, weight: "np.ndarray[Any, Any]") -> bool:
+    """Whether at most ``keep`` of every ``of`` neighbours along the input dimension are not 0."""
+    if pattern_problem(pattern, weight.shape) is not None:
+        return False
+    blocks = np.moveaxis(weight != 0, INPUT_DIM, -1).reshape(-1, pattern.of)
+    return bool((blocks.sum(axis=1) <= pattern.keep).all())

@@ -48,7 +48,14 @@ def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
             True if sizes and agreement is not None else None,
             f"runs at batch sizes {', '.join(map(str, sizes))}" if sizes else "batch sizes not tried",
         ),
+        *_patterns_of(result),
     ]
+
+
+def _patterns_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
+    """For models with 2:4 zeros: whether they are still where runtimes look for them."""
+    wanted, found = int(result.get("pattern_layers_of_model") or 0), int(result.get("pattern_layers") or 0)
+    return [(found >= wanted, f"2:4 zeros in {found} of {wanted} layers that have them")] if wanted else []
 
 
 def draw_export(row: Row, session: Session, newest: Measurement | None) -> None:

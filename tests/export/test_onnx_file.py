@@ -15,9 +15,11 @@ from core.errors import Cancelled, ExportError, PlanError
 from core.export import onnx_exporters, onnx_file
 from core.export.onnx_exporters import INPUT, OUTPUT, main_node, write_onnx
 from core.export.onnx_file import SUPPORTED_OPSETS, OnnxSettings, export_onnx, read_metadata
+from core.methods import prune
 from core.models.capture import trace
 from core.models.traced import TracedModel, main_output
 from core.progress import Progress
+from core.pruning.plan import Plan
 
 from .conftest import NETWORKS, sparsify
 
@@ -313,3 +315,18 @@ def test_an_export_writes_its_own_file_only(tiny: TracedModel, tmp_path: Path) -
     assert (tmp_path / "canary").read_text() == "canary"
     assert not (folder / "m.onnx").is_symlink()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["canary", "m.onnx", "session"]
+
+
+def test_patterns_are_found_again_in_the_file(tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+    )  # fmt: skip
+    model = trace(layers.eval(), (4, 8, 8))
+    report = export_onnx(model, tmp_path / "plain.onnx")
+    assert (report["pattern_layers"], report["pattern_layers_of_model"]) == (0, 0)
+    plan = Plan(sparsity=0.0, patterns={"0": "2:4", "6": "1:4"})
+    report = export_onnx(prune(model, None, plan).model, tmp_path / "pattern.onnx")
+    assert (report["pattern_layers"], report["pattern_layers_of_model"]) == (2, 2)
+    assert report["passed"]
