@@ -58,7 +58,9 @@ body { font: 16px/1.55 "Source Sans 3", "Source Sans Pro", system-ui, sans-serif
 h1, h2 { font-family: "Source Serif 4", "Source Serif Pro", Georgia, serif; line-height: 1.25; }
 h1, h2, h1 { font-size: 1.9rem; } h2 { font-size: 1.25rem; margin-top: 2rem; }
 .box { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { min-width: 4.5rem; text-align: left; vertical-align: top; padding: .3rem 1.1rem .3rem 0; border-bottom: 1px solid var(--line); }
+th, td { min-width: 4.5rem; text-align: left; vertical-align: top; padding: .3rem 1.1rem .3rem 0;
+  border-bottom: 1px solid var(--line); }
+td:last-child { overflow-wrap: anywhere; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .7rem 1rem; font-size: .9rem; }
 """
 
