@@ -33,10 +33,13 @@ class PersonalRunner:
         """Queue a job in a session of this person.
 
         Raises:
-            AccessError: when the session is not theirs.
+            AccessError: when the session, or a variant that the job would write to, is not theirs.
             StoreError: when they have as many jobs as they may.
         """
         self._store.check_own(session_id)
+        for variant_id in _variants_in(payload):
+            # Jobs add their measurements to the variants that the payload names.
+            self._store.check_own(self._store.get_variant(variant_id).session_id)
         most = self._limits.jobs
         return self._runner.submit(kind, payload, session_id=session_id, title=title, most_per_person=most)
 
@@ -64,3 +67,15 @@ class PersonalRunner:
         store = self.workspace.store
         assert isinstance(store, PersonalStore)
         return store
+
+
+def _variants_in(payload: Any) -> list[str]:
+    """Every variant that a payload names, at any depth."""
+    if isinstance(payload, Mapping):
+        several = payload.get("variant_ids")
+        named = [payload.get("variant_id"), *(several if isinstance(several, list | tuple) else [several])]
+        deeper = [found for value in payload.values() for found in _variants_in(value)]
+        return [*(name for name in named if isinstance(name, str)), *deeper]
+    if isinstance(payload, list | tuple):
+        return [found for value in payload for found in _variants_in(value)]
+    return []

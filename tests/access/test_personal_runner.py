@@ -75,3 +75,23 @@ def test_where_others_are_refused_their_jobs_are_not_there(town: Town, runner: R
         with pytest.raises(StoreError, match="There is no"):
             attempt(job.id)
     assert bea.wait(job.id, timeout_s=20).state is JobState.DONE
+
+
+def test_a_job_in_ones_own_session_does_not_reach_into_another(town: Town, runner: Runner) -> None:
+    store, bea = town.store, town.sessions["Bea"].id
+    store.add_model(id="1" * 64, name="m", spec={}, description={}, artifact="a" * 64, weights_artifact="b" * 64)
+    store.add_dataset(id="2" * 64, name="d", spec={}, description={})
+    made = {"name": "v", "model_id": "1" * 64, "data_id": "2" * 64, "artifact": "a" * 64}
+    theirs, own = (store.add_variant(session_id=town.sessions[name].id, **made).id for name in ("Bea", "Ann"))
+    ann = of(town, runner, "Ann")
+    for payload in (
+        {"variant_id": theirs},
+        {"variant_ids": [own, theirs]},
+        {"deep": [{"variant_ids": (theirs,)}]},
+    ):
+        with pytest.raises(AccessError, match="is Bea's"):
+            ann.submit("test_count", {"n": 1, **payload}, session_id=town.sessions["Ann"].id)
+    for payload in ({"variant_ids": [own]}, {"variant_id": own}, {"variant_ids": None}):
+        job = ann.submit("test_count", {"n": 1, **payload}, session_id=town.sessions["Ann"].id)
+        assert ann.wait(job.id, timeout_s=20).state is JobState.DONE
+    assert store.jobs(bea) == []
