@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from ..pruning.curves import curve, isotonic
 
-__all__ = ["Damage", "damage_of", "removed_energy"]
+__all__ = ["Curves", "Damage", "damage_of", "monotone", "removed_energy"]
+
+Curves = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Layer or group → sparsities from 0 and the loss added there, never falling: see ``monotone``."""
 
 _MOST = 1.0 - 1e-4
 """An emptied layer counts as one in which a ten-thousandth of the energy is left: finite, and worse than all others."""
@@ -52,7 +55,7 @@ def damage_of(
     energies: Mapping[str, float],
     *,
     share: float,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None,
+    curves: Curves | None,
 ) -> Damage:
     """The damage of a plan.
 
@@ -60,7 +63,7 @@ def damage_of(
         sparsities: layer or group → fraction removed.
         energies: layer or group → removed part of its Σw², in [0, 1].
         share: removed part of the whole.
-        curves: layer or group → measured points, or None.
+        curves: measured curves made monotone, or None.
     """
     pruned = {name: value for name, value in sparsities.items() if value > 0}
     odds = float(sum(-np.log1p(-min(max(energies.get(name, 0.0), 0.0), _MOST)) for name in pruned))
@@ -68,13 +71,13 @@ def damage_of(
         return Damage(None, odds, share)
     total, missing, beyond = 0.0, [], []
     for name, value in pruned.items():
-        points = curves.get(name)
-        if not points:
+        known = curves.get(name)
+        if known is None:
             missing.append(name)
             continue
-        if value > max(float(point["sparsity"]) for point in points) + 1e-9:
+        if value > known[0][-1] + 1e-9:
             beyond.append(name)
-        total += _added_loss(points, value)
+        total += _added_loss(*known, value)
     return Damage(total, odds, share, tuple(missing), tuple(beyond))
 
 
@@ -85,11 +88,23 @@ def removed_energy(scores: NDArray[np.float64], removed: Sequence[int]) -> float
     return float(squares[list(removed)].sum()) / total if total > 0 and len(removed) else 0.0
 
 
-def _added_loss(points: Sequence[Mapping[str, Any]], sparsity: float) -> float:
-    """The measured curve, made non-decreasing; beyond the last point its last slope goes on."""
-    x, y = curve(points)
-    y = isotonic(np.maximum(y, 0.0))
-    y = y - y[0]
+def monotone(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> Curves:
+    """Measured points as curves that never fall; layers without points are left out.
+
+    Making them takes longer than reading them: do it once for many plans.
+    """
+    found = {}
+    for name, points in measured.items():
+        if not points:
+            continue
+        x, y = curve(points)
+        y = isotonic(np.maximum(y, 0.0))
+        found[name] = (x, y - y[0])
+    return found
+
+
+def _added_loss(x: NDArray[np.float64], y: NDArray[np.float64], sparsity: float) -> float:
+    """The curve; beyond its last point its last slope goes on."""
     if sparsity <= x[-1] or len(x) < 2:
         return float(np.interp(sparsity, x, y))
     return float(y[-1] + (y[-1] - y[-2]) / (x[-1] - x[-2]) * (sparsity - x[-1]))

@@ -26,7 +26,7 @@ from ..progress import SILENT, Progress
 if TYPE_CHECKING:
     from ..analysis.network_latency import NetworkLatency
 
-__all__ = ["LatencyProfile", "measure_profile"]
+__all__ = ["LatencyProfile", "measure_profile", "uneven_layers"]
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 """Channel numbers of the grid, as parts of the dense ones, rounded to multiples of eight."""
@@ -109,6 +109,19 @@ class LatencyProfile:
         rows, columns = _alike(first, shape[0]), _alike(second, into)
         across = [np.interp(into, [second[j] for j in columns], times[i, columns]) for i in rows]
         return float(np.interp(shape[0], [first[i] for i in rows], across))
+
+
+def uneven_layers(dense: Counts, left: Counts) -> int:
+    """How many layers keep channel numbers that are no multiples of eight where the dense ones were.
+
+    Kernels work on blocks of eight or sixteen channels, and a network of odd ones pays for changing between layouts,
+    which no layer by itself shows.
+    """
+    return sum(
+        any(old % _MULTIPLE == 0 and new % _MULTIPLE for old, new in zip(dense.weight_shapes[name], shape, strict=True))
+        for name, shape in left.weight_shapes.items()
+        if name in dense.weight_shapes and len(shape) > 1
+    )
 
 
 def measure_profile(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .calibration import Band, Kind, Measured, Scale
-from .damage import Damage, damage_of
+from .damage import Curves, Damage, damage_of
 
 __all__ = ["Outcome", "TrackRecord", "track_record"]
 
@@ -62,11 +62,11 @@ class Outcome:
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
-    def damage(self, curves: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> Damage:
+    def damage(self, curves: Curves | None) -> Damage:
         """The damage of this plan on the curves that are known now."""
         return damage_of(self.sparsities, self.energies, share=self.share, curves=curves)
 
-    def measured(self, scale: Scale, curves: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> Measured:
+    def measured(self, scale: Scale, curves: Curves | None) -> Measured:
         """As calibration takes it."""
         return Measured(self.damage(curves), scale.rest(self.score, self.dense_score), self.n)
 

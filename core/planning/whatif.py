@@ -15,7 +15,7 @@ from ..methods import METHODS
 from ..pruning.groups.budget import Removal
 from ..pruning.plan import Plan
 from .calibration import COVERAGE, Band, Calibration, Kind, Scale
-from .damage import Damage, damage_of, removed_energy
+from .damage import Curves, Damage, damage_of, monotone, removed_energy
 from .outcomes import Outcome, TrackRecord, track_record
 
 __all__ = [
@@ -99,7 +99,7 @@ class WhatIf:
 class Basis:
     """All that estimates for one model and data set rest on.
 
-    ``layers`` and ``groups``: measured curves by name, None where there are none. ``outcomes``: newest first.
+    ``layers`` and ``groups``: measured curves, None where there are none. ``outcomes``: newest first.
     ``normalised``: whether the model has BatchNorm, so that recalibrating it makes a difference.
     """
 
@@ -107,8 +107,8 @@ class Basis:
     dense_score: float
     n: int
     floor: float
-    layers: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
-    groups: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+    layers: Curves | None = None
+    groups: Curves | None = None
     outcomes: Sequence[Outcome] = field(default=())
     normalised: bool = True
 
@@ -144,8 +144,8 @@ class Basis:
             float(dense["score"]),
             int(dense["n"]),
             min(chance, float(dense["score"])),
-            own,
-            over_groups,
+            None if own is None else monotone(own),
+            None if over_groups is None else monotone(over_groups),
             tuple(outcomes[:_REMEMBERED]),
             any(kind.startswith("BatchNorm") for kind in kinds),
         )
@@ -194,7 +194,7 @@ class Basis:
         """How good the estimates of this model were so far."""
         return track_record([item for item in self.outcomes if kind in (None, item.kind)])
 
-    def _known(self, kind: Kind) -> Mapping[str, Sequence[Mapping[str, Any]]] | None:
+    def _known(self, kind: Kind) -> Curves | None:
         return self.layers if kind == "weights" else self.groups
 
 

@@ -1,7 +1,7 @@
 """What a plan is expected to do, at once and without running the model. Knows no torch.
 
-Everything here is an estimate and says on what it rests: measured sensitivity curves added up layer by layer, or the
-weights alone. ``preview`` is what the Plan page shows while a slider moves.
+``preview`` is what the Plan page counts while a slider moves. What a plan does to the score is estimated in
+``core.planning.whatif``; here only the weights speak, and say so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .allocation import ALLOCATIONS, LayerScores, allocate
-from .curves import curve
 from .plan import Plan
 
-__all__ = ["LEVELS", "energy_removed", "estimate_loss", "estimate_weights_only", "preview", "weights_only_sensitivity"]
+__all__ = ["LEVELS", "energy_removed", "estimate_weights_only", "preview", "weights_only_sensitivity"]
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The nine sparsity levels of every sensitivity curve unless the settings say otherwise."""
-
-_Z95 = 1.959964
 
 
 def energy_removed(quantiles: NDArray[Any], sparsity: float) -> float:
@@ -82,86 +79,9 @@ def estimate_weights_only(weight_stats: Mapping[str, Any], sparsities: Mapping[s
     return {"estimated": True, "basis": "weights only", "energy_removed": share, "layers": layers}
 
 
-def estimate_loss(sensitivity: Mapping[str, Any], sparsities: Mapping[str, float]) -> dict[str, Any]:
-    """Loss and score of a plan, by adding up what each layer alone was measured to cost.
-
-    The curves are interpolated linearly between the measured levels and continued with their last slope beyond them.
-    The interval is the sampling error of the added measurements at 95 %, taken as if all layers erred together (all
-    were measured on the same images); it does not cover what layers do to each other, which no measurement of single
-    layers can see. A score that would fall below every measured one is set to the lowest measured.
-
-    Args:
-        sensitivity: result of ``measure_sensitivity``; a weights-only one yields no loss (fields are ``None``).
-        sparsities: layer name → fraction removed.
-
-    Returns:
-        JSON: ``estimated`` (always True), ``basis``, ``metric``, ``n``, ``dloss`` with ``dloss_low``/``dloss_high``,
-        ``loss``, ``score`` with ``score_low``/``score_high``, ``floor_reached``, ``missing`` (pruned layers without a
-        curve, which count as 0) and ``beyond`` (layers pruned beyond the last measured level).
-    """
-    pruned = {name: sparsity for name, sparsity in sparsities.items() if sparsity > 0}
-    measured = not sensitivity.get("estimated")
-    missing = [name for name in pruned if not sensitivity["layers"].get(name)]
-    answer: dict[str, Any] = {
-        "estimated": True,
-        "basis": "measured sensitivity, layers added up" if measured else "weights only",
-        "metric": sensitivity.get("metric"),
-        "n": sensitivity.get("n", 0),
-        "missing": missing,
-        "beyond": [],
-    }
-    if not measured:
-        return answer | dict.fromkeys(
-            ("dloss", "dloss_low", "dloss_high", "loss", "score", "score_low", "score_high", "floor_reached")
-        )
-    dense = sensitivity["dense"]
-    dloss = spread = dscore = score_spread = 0.0
-    lowest = float(dense["score"])
-    for points in sensitivity["layers"].values():
-        lowest = min([lowest, *(float(point["score"]) for point in points)])
-    for name, sparsity in pruned.items():
-        points = sensitivity["layers"].get(name)
-        if not points:
-            continue
-        differences = [point | {"dscore": float(point["score"]) - float(dense["score"])} for point in points]
-        if sparsity > max(float(point["sparsity"]) for point in points) + 1e-9:
-            answer["beyond"].append(name)
-        dloss += _read(curve(differences), sparsity)
-        spread += max(0.0, _read(curve(differences, "dloss_se"), sparsity))
-        dscore += _read(curve(differences, "dscore"), sparsity)
-        widths = [point | {"width": _score_error(dense, point)} for point in points]
-        score_spread += max(0.0, _read(curve(widths, "width"), sparsity))
-    score = float(dense["score"]) + dscore
-    return answer | {
-        "dloss": dloss,
-        "dloss_low": dloss - _Z95 * spread,
-        "dloss_high": dloss + _Z95 * spread,
-        "loss": None if dense["loss"] is None else float(dense["loss"]) + dloss,
-        "score": min(1.0, max(lowest, score)),
-        "score_low": min(1.0, max(lowest, score - _Z95 * score_spread)),
-        "score_high": min(1.0, max(lowest, score + _Z95 * score_spread)),
-        "floor_reached": bool(score <= lowest and dscore < 0),
-    }
-
-
 def _table(quantiles: NDArray[Any]) -> NDArray[Any]:
     """At least two points: a layer of one weight, or without any finite weight, has fewer."""
     return np.resize(quantiles, 2) if len(quantiles) == 1 else quantiles if len(quantiles) else np.zeros(2)
-
-
-def _score_error(dense: Mapping[str, Any], point: Mapping[str, Any]) -> float:
-    """Standard error of a layer's score difference: measured pairwise where it is known."""
-    if point.get("dscore_se") is not None:
-        return float(point["dscore_se"])
-    return (float(point["high"]) - float(point["low"])) / (2.0 * _Z95)
-
-
-def _read(xy: tuple[NDArray[np.float64], NDArray[np.float64]], sparsity: float) -> float:
-    """Linear interpolation; beyond the last point its last slope goes on."""
-    x, y = xy
-    if sparsity <= x[-1] or len(x) < 2:
-        return float(np.interp(sparsity, x, y))
-    return float(y[-1] + (y[-1] - y[-2]) / (x[-1] - x[-2]) * (sparsity - x[-1]))
 
 
 def preview(
@@ -177,12 +97,12 @@ def preview(
         weight_statistics: layer name → ``LayerWeights`` (needs ``shape``, ``size``, ``quantiles`` of |w|).
         description: result of ``describe_model`` (``layers`` with ``name``, ``macs``, ``parameters``; ``parameters``
             and ``macs`` of the model).
-        sensitivity: measured curves, when there are any.
+        sensitivity: measured curves, for the allocation of that name.
 
     Returns:
         JSON: ``layers`` (name, kind, size, removed, nonzero, sparsity, macs, macs_if_zeros_skipped, energy_removed),
         ``totals`` (the same summed, plus ``parameters``, ``nonzero_parameters`` and ``sparsity`` over prunable
-        weights), ``estimate`` (see ``estimate_loss``; weights-only without curves), ``counts_exact`` (uniform, ERK
+        weights), ``estimate`` (see ``estimate_weights_only``), ``counts_exact`` (uniform, ERK
         and sensitivity counts are those of the run; global and LAMP counts are read off quantile tables) and
         ``notes``. MACs "if zeros were skipped" are nominal: dense kernels do not skip zeros.
 
@@ -235,11 +155,10 @@ def preview(
         "macs": int(description["macs"]),
         "macs_if_zeros_skipped": int(description["macs"]) - sum(r["macs"] - r["macs_if_zeros_skipped"] for r in rows),
     }
-    measured = sensitivity is not None and not sensitivity.get("estimated")
     return {
         "layers": rows,
         "totals": totals,
-        "estimate": estimate_loss(sensitivity, sparsities) if sensitivity is not None and measured else energy,
+        "estimate": energy,
         "counts_exact": not ranked or (plan.criterion == "magnitude" and all(layer.exact for layer in layers)),
         "notes": notes,
     }

@@ -8,7 +8,7 @@ import streamlit as st
 from core.analysis.expectation import expectation
 from core.methods import METHODS
 from core.planning.bytes import dense_file
-from core.planning.latency import LatencyProfile
+from core.planning.latency import LatencyProfile, uneven_layers
 from core.pruning.plan import Plan
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.format import MINUS, count, escape, macs, milliseconds, percent, size, whole
@@ -53,7 +53,8 @@ def draw_group_estimate(
     numbers(figures)
     with st.container(border=True, key="plan-expectation"):
         st.markdown(f":material/speed: {escape(expectation(plan, removes='units'), markdown=True)}")
-    for note in (*expected.notes, *_limits(shown, plan)):
+    uneven = uneven_layers(dense, left) if latency is not None else 0
+    for note in (*expected.notes, *_uneven(uneven), *_limits(shown, plan)):
         st.caption(escape(note, markdown=True))
 
 
@@ -66,6 +67,17 @@ def _latency_figure(latency: LatencyProfile, found_ms: float) -> str:
         interval=f"± {milliseconds(spread)} between timed shapes",
         note=f"from {milliseconds(latency.dense_ms)}{_less(latency.dense_ms, found_ms)}; ONNX Runtime, "
         f"{latency.threads} thread, this machine",
+    )
+
+
+def _uneven(layers: int) -> list[str]:
+    return (
+        []
+        if not layers
+        else [
+            f"{layers} layers keep channel numbers that are no multiples of 8: the network will be slower than its "
+            "layers alone tell. “Round channels to” 8 in the method's settings avoids it."
+        ]
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import EspalierError
+from core.planning.whatif import effect_of_rows
 from core.pruning.estimate import preview
 from core.pruning.plan import Plan
 from core.store.records import Model, Session
@@ -14,7 +15,8 @@ from .badges import number_html, numbers
 from .charts import draw
 from .compare_charts import ScatterPoint, scatter_figure
 from .compare_data import LatencyRow, Row, rows_of
-from .format import count, escape, milliseconds, percent, short, size, speedup, whole
+from .format import count, escape, interval, milliseconds, percent, short, size, speedup, whole
+from .plan_score import basis_for
 from .showcase_story import draw_check, draw_file, draw_link, draw_why
 
 __all__ = ["Showcase", "find_showcase", "show"]
@@ -170,13 +172,15 @@ def _slider(case: Showcase) -> None:
         f"of {count(totals['parameters'])}",
         measured=None,
     )
-    if estimate.get("score") is not None:
+    basis = basis_for(case.session, case.model, plan)
+    said = None if basis is None else basis.estimate(effect_of_rows(plan, answer["layers"]))
+    if said is not None:
         expected = number_html(
-            f"Expected {estimate.get('metric') or 'accuracy'}",
-            percent(estimate["score"]),
+            f"Expected {said.metric}",
+            percent(said.band.score),
             measured=False,
-            interval=(estimate["score_low"], estimate["score_high"]),
-            note=estimate["basis"],
+            interval=f"{said.coverage:.0%} band {interval(said.band.low, said.band.high)}",
+            note="measured sensitivity and weights" if said.curves else "weights and measured plans",
         )
     else:
         expected = number_html(

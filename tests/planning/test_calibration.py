@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.planning.bytes import dense_file, sparse_file
 from core.planning.calibration import DEFAULT_Q, LEAST_PAIRS, Calibration, Measured, Scale
-from core.planning.damage import Damage, damage_of, removed_energy
+from core.planning.damage import Damage, damage_of, monotone, removed_energy
 from core.planning.outcomes import Outcome, track_record
 from core.planning.whatif import Basis, Effect
 
@@ -28,7 +28,7 @@ CURVES = {f"layer{number}": _points(0.2 + 0.3 * number) for number in range(6)}
 def _damage(sparsity: float, *, curves: bool = True) -> Damage:
     names = dict.fromkeys(CURVES, sparsity)
     energies = dict.fromkeys(CURVES, sparsity**2)
-    return damage_of(names, energies, share=sparsity, curves=CURVES if curves else None)
+    return damage_of(names, energies, share=sparsity, curves=monotone(CURVES) if curves else None)
 
 
 def _true(sparsity: float, wobble: float = 0.0) -> float:
@@ -103,10 +103,12 @@ def test_odd_measurements_do_no_harm() -> None:
 
 
 def test_damage_names_what_it_does_not_know() -> None:
-    found = damage_of({"layer1": 0.95, "new": 0.5, "layer2": 0.0}, {"layer1": 1.0}, share=0.4, curves=CURVES)
+    found = damage_of({"layer1": 0.95, "new": 0.5, "layer2": 0.0}, {"layer1": 1.0}, share=0.4, curves=monotone(CURVES))
     assert (found.missing, found.beyond) == (("new",), ("layer1",))
     assert math.isfinite(found.energy)
-    lost = damage_of({"a": 0.5}, {"a": 0.2}, share=0.5, curves={"a": [{"sparsity": 0.5, "dloss": None}]})
+    lost = damage_of(
+        {"a": 0.5}, {"a": 0.2}, share=0.5, curves=monotone({"a": [{"sparsity": 0.5, "dloss": None}], "b": []})
+    )
     assert lost.curves is not None
     assert lost.curves >= 10.0  # a loss that was not finite is worse than all that was measured
     assert removed_energy(np.array([1.0, 2.0, 2.0]), [1]) == pytest.approx(4 / 9)

@@ -14,7 +14,6 @@ from core.pruning.allocation import ALLOCATIONS
 from core.pruning.estimate import (
     LEVELS,
     energy_removed,
-    estimate_loss,
     estimate_weights_only,
     preview,
     weights_only_sensitivity,
@@ -99,38 +98,8 @@ def test_weights_only_sensitivity_has_the_measured_shape_and_says_what_it_is():
     assert energies == sorted(energies)
 
 
-def test_estimate_adds_layers_and_reads_measured_levels_exactly():
-    sensitivity = _measured(["a", "b"])
-    one = estimate_loss(sensitivity, {"a": 0.5})
-    two = estimate_loss(sensitivity, {"a": 0.5, "b": 0.7})
-    assert one["dloss"] == pytest.approx(0.5 * 0.5**3)
-    assert two["dloss"] == pytest.approx(0.5 * 0.5**3 + 0.25 * 0.7**3)
-    assert two["score"] == pytest.approx(0.9 - 0.2 * two["dloss"])
-    assert two["dloss_low"] < two["dloss"] < two["dloss_high"]
-    assert two["score_low"] <= two["score"] <= two["score_high"]
-    assert two["estimated"] is True
-    json.dumps(two, allow_nan=False)
-
-
-def test_estimate_of_nothing_is_the_dense_model():
-    answer = estimate_loss(_measured(["a"]), {"a": 0.0})
-    assert (answer["dloss"], answer["loss"], answer["score"]) == (0.0, 0.3, 0.9)
-
-
-def test_estimate_names_what_it_does_not_know_and_stops_at_the_measured_floor():
-    answer = estimate_loss(_measured(["a", "b"], slope=30.0), {"a": 0.95, "gone": 0.5, "b": 0.9})
-    assert answer["missing"] == ["gone"]
-    assert answer["beyond"] == ["a"]
-    assert answer["floor_reached"] is True
-    assert answer["score"] == min(p["score"] for p in _measured(["a", "b"], slope=30.0)["layers"]["a"])
-
-
-def test_weights_only_estimate_gives_no_loss():
-    statistics = _statistics({"a": (8, 4, 3, 3)})
-    answer = estimate_loss(weights_only_sensitivity(statistics), {"a": 0.5})
-    assert answer["loss"] is None
-    assert answer["basis"] == "weights only"
-    weights = estimate_weights_only(statistics, {"a": 0.5})
+def test_weights_only_estimate_is_the_energy_of_each_layer():
+    weights = estimate_weights_only(_statistics({"a": (8, 4, 3, 3)}), {"a": 0.5})
     assert weights["energy_removed"] == pytest.approx(weights["layers"]["a"])
 
 
