@@ -163,6 +163,7 @@ def _check_references(snapshot: Snapshot, artifacts: dict[str, Path]) -> None:
     ids, models = [part.id for part in snapshot.variants], {part.id for part in snapshot.models}
     wrong = (
         len(set(ids)) != len(ids)
+        or len({part.artifact for part in snapshot.models}) != len(snapshot.models)
         or len([part for part in snapshot.variants if part.plan is None]) > 1
         or any(part.parent_id is not None and part.parent_id not in ids for part in snapshot.variants)
         or any(part.model_id not in models for part in snapshot.variants)

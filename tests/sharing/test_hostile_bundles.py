@@ -277,6 +277,7 @@ def changed(files: Files, change: Callable[[Any], Any]) -> Files:
         (lambda body: body["models"][0].update(id="0" * 64), ""),
         (lambda body: body["models"][0].update(artifact="../../etc/passwd"), "artifact"),
         (lambda body: body["models"][0].update(weights_artifact="0" * 64), "missing"),
+        (lambda body: body["models"].append({**body["models"][0], "id": "0" * 64}), "contradicts"),
         (lambda body: body["variants"][1].update(parent_id="0" * 16), "contradicts"),
         (lambda body: body["variants"][1].update(id=body["variants"][0]["id"]), "contradicts"),
         (lambda body: body["variants"][1].update(plan=None), "contradicts"),
