@@ -6,12 +6,13 @@ from typing import Any
 import streamlit as st
 
 from core.errors import AccessError
+from core.reach import confined
 from core.store.records import Job, JobState, Session
 from dashboard import backend
 
 from .format import duration, escape
 
-__all__ = ["POLL_S", "cancel", "job_banner", "job_line", "latest_job", "live_jobs", "submit"]
+__all__ = ["POLL_S", "cancel", "job_banner", "job_line", "latest_job", "live_jobs", "submit", "technical_details"]
 
 POLL_S = 1.0
 _ENDED = {
@@ -95,9 +96,14 @@ def _draw_ended(job: Job) -> None:
             f"**{title} failed.** {escape(job.error or 'No reason was recorded.', markdown=True)}",
             icon=":material/error:",
         )
-        if job.traceback:
-            with st.expander("Technical details"):
-                st.code(job.traceback, language=None)
+        technical_details(job)
     elif job.state in _ENDED:
         words, icon = _ENDED[job.state]
         st.warning(f"**{title}** {words}", icon=icon)
+
+
+def technical_details(job: Job) -> None:
+    """A drawer with the traceback of a failed job; not on a server for others, whose folders it would name."""
+    if job.traceback and not confined():
+        with st.expander("Technical details"):
+            st.code(job.traceback, language=None)

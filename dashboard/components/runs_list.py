@@ -10,7 +10,7 @@ from core.jobs.resuming import checkpoint_epoch
 from core.store.records import Job, JobState
 from dashboard import backend, state
 from dashboard.components.format import count, escape, percent, short
-from dashboard.components.jobs import cancel
+from dashboard.components.jobs import cancel, technical_details
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.runs_data import (
     KIND_WORDS,
@@ -70,9 +70,7 @@ def draw_ended(job: Job, *, unfold: bool = False) -> None:
             _training(job, unfold)
         elif job.state is not JobState.DONE:
             _partial(job)
-        if job.traceback:
-            with st.expander("Technical details"):
-                st.code(job.traceback, language=None)
+        technical_details(job)
 
 
 def _training(job: Job, unfold: bool) -> None:

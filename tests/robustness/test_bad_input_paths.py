@@ -17,7 +17,9 @@ from core.progress import SILENT
 from core.pruning.plan import Plan
 from core.reach import reachable
 from core.store import Workspace
+from core.store.records import JobState
 from tests.dashboard.conftest import text_of
+from tests.dashboard.seeding import seed_job, seed_session
 from tests.data.builders import build_image_folder
 
 
@@ -147,3 +149,17 @@ def test_the_page_says_so_at_once(served: Workspace, open_page: Any, roots: tupl
     assert "below the folders that it was started for" in text_of(page)
     page.text_input(key="open-typed-image_folder").set_value("pictures").run()
     assert not page.button(key="open-model").disabled
+
+
+@pytest.mark.parametrize("confined", [False, True])
+def test_tracebacks_stay_with_the_person_whose_machine_it_is(
+    confined: bool, served: Workspace, open_page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESPALIER_CONFINED", "1" if confined else "")
+    session = seed_session(served, variants=False).session
+    trace = "Traceback: /srv/secret/core/x.py"
+    seed_job(served, session, "prune", JobState.FAILED, error="It failed.", traceback=trace)
+    for url in ("plan", "runs"):
+        page = open_page(url, session=session.id)
+        assert "It failed" in text_of(page).replace("\\", "")
+        assert (trace in [item.value for item in page.code]) is not confined

@@ -97,7 +97,7 @@ def test_moments_are_stored_in_utc_whatever_the_time_zone(tmp_path: Path) -> Non
         "import sys\nfrom core.store import Workspace\n"
         "with Workspace.open(sys.argv[1]) as w:\n    print(w.store.create_session('x').created.isoformat())"
     )
-    for zone in ("Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin"):
+    for zone in ("Pacific/Kiritimati", "America/St_Johns"):
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "w")],
             env={**os.environ, "TZ": zone},
