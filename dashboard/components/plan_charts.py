@@ -27,11 +27,12 @@ def layer_bars(
     sizes = [float(weight_count(layer)) if by_size else 100.0 for layer in layers]
     sparsity = [planned.get(name, 0.0) for name in names]
     groups = {
-        "allocated": [n not in plan.overrides and n not in plan.protected for n in names],
+        "allocated": [n not in plan.settled for n in names],
         "fixed by you": [n in plan.overrides and n not in plan.protected for n in names],
+        "N:M pattern": [n in plan.patterns and n not in plan.protected for n in names],
         "protected": [n in plan.protected for n in names],
     }
-    colours = {"allocated": PALETTE[0], "fixed by you": PALETTE[1], "protected": PALETTE[2]}
+    colours = dict(zip(groups, (PALETTE[0], PALETTE[1], PALETTE[3], PALETTE[2]), strict=True))
     fig = figure(height=max(160, _ROW_PX * len(layers) + 92))
     rows = list(range(len(layers)))
     for group, member in groups.items():

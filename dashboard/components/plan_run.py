@@ -33,6 +33,9 @@ def default_name(plan: Plan) -> str:
     ranks = not units or own_default(plan.method, "criterion") is not None
     if ranks and effective(plan, "criterion") != "magnitude":
         name += f", {_title(plan, 'criterion', units=units).split(' ')[0]}"
+    if plan.patterns:
+        kinds = sorted(set(plan.patterns.values()))
+        name += f", {' and '.join(kinds)} in {len(plan.patterns)}"
     return name + (f", {len(plan.overrides)} fixed" if plan.overrides else "")
 
 

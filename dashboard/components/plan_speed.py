@@ -70,6 +70,7 @@ def _answer(job: Job, *, earlier: bool) -> None:
     st.markdown(f":material/speed: **{sentence}**" if not earlier else f":material/history: {sentence}")
     if earlier:
         st.caption("Measured for an earlier state of this plan.")
+        return
     if result.get("busy"):
         st.warning(escape(str(result.get("busy_sentence") or "The machine was busy."), markdown=True))
     rows: Sequence[Mapping[str, Any]] = result.get("rows") or ()

@@ -112,12 +112,13 @@ class TestEstimate:
         assert sparse_file(500, 1000, {}) is None
 
     def test_bars_show_what_stays_and_what_goes(self):
-        plan = Plan(protected=("stem.conv",), overrides={"head": 0.5})
+        plan = Plan(protected=("stem.conv",), overrides={"head": 0.5}, patterns={"stage1.0.conv1": "2:4"})
         planned = dict.fromkeys(NAMES, 0.8) | {"stem.conv": 0.0, "head": 0.5}
         shown = layer_bars(LAYERS, plan, planned, by_size=False)
         assert {trace.name for trace in shown.data} == {
             "stays · allocated",
             "stays · fixed by you",
+            "stays · N:M pattern",
             "stays · protected",
             "removed",
         }
@@ -332,6 +333,7 @@ def test_default_names_say_what_matters():
     assert default_name(Plan(sparsity=0.8)) == "LAMP 80 %"
     assert default_name(Plan(sparsity=0.5, allocation="global", criterion="wanda")) == "Global 50 %, Wanda"
     assert default_name(Plan(overrides={"head": 0.1})) == "LAMP 50 %, 1 fixed"
+    assert default_name(Plan(patterns={"head": "2:4", "stem": "1:4"})) == "LAMP 50 %, 1:4 and 2:4 in 2"
 
 
 def test_the_frame_shows_no_number_where_nothing_is_fixed():
