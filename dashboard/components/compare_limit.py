@@ -22,6 +22,7 @@ def choose_limit(points: Sequence[ScatterPoint], *, unit: str, scale: float, key
         format="%.4g",
         placeholder="no limit",
         key=key,
+        width=260,
         help="Marks the variant with the best score that keeps this limit.",
     )
     return scale * float(value) if value is not None else None
