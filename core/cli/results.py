@@ -123,7 +123,8 @@ def _comparison(workspace: Workspace, variant: Variant) -> dict[str, Any] | None
 def measure(
     variants: Annotated[list[str], typer.Argument(metavar="VARIANT…", help="Ids of variants of one session.")],
     runtimes: Annotated[
-        list[str] | None, typer.Option("--runtime", help="onnxruntime, torch, openvino (repeatable; default: the first two).")
+        list[str] | None,
+        typer.Option("--runtime", help="onnxruntime, torch, openvino (repeatable; default: the first two)."),
     ] = None,
     batches: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Batch size (repeatable; 1).")] = None,
     threads: Annotated[list[int] | None, typer.Option("--threads", min=1, help="Threads (repeatable; 1).")] = None,

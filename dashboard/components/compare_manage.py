@@ -28,7 +28,8 @@ def draw_manage(variant: Variant) -> None:
             help="The draft plan starts from this variant instead of the dense model.",
         ):
             editor = DraftEditor(backend.store().get_session(variant.session_id))
-            editor.reload()
+            if editor.conflict:
+                editor.reload()
             editor.edit(
                 lambda plan: plan.changed(start=variant.id, overrides={}, patterns={}, protected=()), redraw=True
             )

@@ -20,7 +20,8 @@ def layer_frame(description: Mapping[str, Any], *, plan: Plan, times: Mapping[st
     for layer in description["layers"]:
         name = layer["name"]
         fixed = plan.overrides.get(name)
-        state = "protected" if name in plan.protected else "" if fixed is None else f"{100 * fixed:.1f} %"
+        state = plan.patterns.get(name, "") if fixed is None else f"{100 * fixed:.1f} %"
+        state = "protected" if name in plan.protected else state
         rows.append(
             {
                 "layer": plain(name),
