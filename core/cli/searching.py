@@ -126,8 +126,6 @@ def _print(result: dict[str, Any]) -> None:
         )
     print_table("Measured plans", ("plan", "family", "amount", "score (select)", "cost", ""), rows)
     print(result["sentence"])
-    for sentence in result["notes"]:
-        note(f"Note: {sentence}")
 
 
 def _write(plan: Plan, file: Path) -> None:
