@@ -63,11 +63,11 @@ def refused(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., str]
 
     before, here = everything(), set(os.listdir("."))
 
-    def attempt(path: Path, words: str = "", *, seconds: float = 5.0) -> str:
-        began = time.monotonic()
+    def attempt(path: Path, words: str = "", *, seconds: float = 5.0) -> str:  # of a processor: others may use it, too
+        began = time.process_time()
         with pytest.raises(EspalierError) as error:
             import_bundle(workspace, path)
-        assert time.monotonic() - began < seconds
+        assert time.process_time() - began < seconds
         assert words in str(error.value)
         assert str(error.value).endswith(".")
         assert str(tmp_path / "espalier") not in str(error.value)
