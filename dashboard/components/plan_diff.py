@@ -19,13 +19,13 @@ from core.pruning.plan import Plan
 from core.store.records import Model, Session
 from dashboard import backend, stored
 from dashboard.components.badges import number_html, numbers
-from dashboard.components.charts import ACCENT, draw, faded, figure
-from dashboard.components.format import chart_text, count, escape, macs, percent, short, size
+from dashboard.components.charts import ACCENT, draw, faded
+from dashboard.components.format import count, escape, macs, percent, short, size
+from dashboard.components.paired_bars import paired_bars
 from dashboard.components.plan_draft import DraftEditor, normalised
 
 __all__ = ["Foreseen", "diff_figure", "draw_diff", "foresee"]
 
-_ROW_PX = 26
 _TALL_PX = 520
 
 
@@ -172,35 +172,13 @@ def diff_figure(names: Sequence[str], before: Mapping[str, float], after: Mappin
     if not rows:
         return None
 
-    def bars(label: str, shares: Mapping[str, float], colour: str) -> dict[str, Any]:
-        return {
-            "type": "bar",
-            "orientation": "h",
-            "name": label,
-            "x": [100.0 * shares.get(name, 0.0) for name in rows],
-            "y": list(range(len(rows))),
-            "customdata": [escape(name) for name in rows],
-            "hovertemplate": f"<b>%{{customdata}}</b><br>{label}: %{{x:.1f}} % removed<extra></extra>",
-            "marker": {"color": colour, "line": {"width": 0}},
-        }
-
-    return figure(
-        height=max(170, _ROW_PX * len(rows) + 92),
+    return paired_bars(
+        rows,
+        [
+            ("the other plan", [before.get(name, 0.0) for name in rows], faded(ACCENT, 0.35)),
+            ("this plan", [after.get(name, 0.0) for name in rows], ACCENT),
+        ],
         x_title="share of the layer's weights that goes, %",
-        traces=[bars("the other plan", before, faded(ACCENT, 0.35)), bars("this plan", after, ACCENT)],
-        layout={
-            "yaxis": {
-                "tickmode": "array",
-                "tickvals": list(range(len(rows))),
-                "ticktext": [chart_text(name, 34) for name in rows],
-                "range": [len(rows) - 0.5, -0.5],
-                "showgrid": False,
-            },
-            "xaxis": {"side": "top", "rangemode": "tozero", "showgrid": True},
-            "barmode": "group",
-            "bargap": 0.28,
-            "showlegend": True,
-            "margin": {"t": 76},
-            "legend": {"y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
-        },
+        hover_names=[escape(name) for name in rows],
+        hover_unit="% removed",
     )

@@ -6,12 +6,13 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.components.charts import ACCENT, MUTED, draw, figure
+from dashboard.components.charts import ACCENT, MUTED, draw
 from dashboard.components.format import chart_text, escape, percent, short
+from dashboard.components.paired_bars import paired_bars
 
 __all__ = ["draw_work_bars", "work_figure"]
 
-_ROW_PX, _TALL_PX = 26, 520
+_TALL_PX = 520
 
 
 def draw_work_bars(description: Mapping[str, Any], times: Mapping[str, float]) -> None:
@@ -51,36 +52,12 @@ def work_figure(description: Mapping[str, Any], times: Mapping[str, float]) -> g
     if not shares:
         return None
     names = list(shares)
-
-    def bars(label: str, place: int, colour: str) -> dict[str, Any]:
-        return {
-            "type": "bar",
-            "orientation": "h",
-            "name": label,
-            "x": [100.0 * shares[name][place] for name in names],
-            "y": list(range(len(names))),
-            "customdata": [chart_text(name, 60) for name in names],
-            "hovertemplate": f"<b>%{{customdata}}</b><br>{label}: %{{x:.1f}} %<extra></extra>",
-            "marker": {"color": colour, "line": {"width": 0}},
-        }
-
-    return figure(
-        height=max(170, _ROW_PX * len(names) + 92),
+    return paired_bars(
+        names,
+        [
+            ("time, measured", [shares[name][0] for name in names], ACCENT),
+            ("MACs", [shares[name][1] for name in names], MUTED),
+        ],
         x_title="share of the whole network, %",
-        traces=[bars("time, measured", 0, ACCENT), bars("MACs", 1, MUTED)],
-        layout={
-            "yaxis": {
-                "tickmode": "array",
-                "tickvals": list(range(len(names))),
-                "ticktext": [chart_text(name, 34) for name in names],
-                "range": [len(names) - 0.5, -0.5],
-                "showgrid": False,
-            },
-            "xaxis": {"side": "top", "rangemode": "tozero", "showgrid": True},
-            "barmode": "group",
-            "bargap": 0.28,
-            "showlegend": True,
-            "margin": {"t": 76},
-            "legend": {"y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
-        },
+        hover_names=[chart_text(name, 60) for name in names],
     )
