@@ -79,16 +79,10 @@ class ProcessExecutor:
         """Run a job in the worker, starting it when there is none."""
         # A job that was cancelled may be resumed; a cancel of this run that came already is in its row.
         self._cancelled_job = None
-        if self._process is None or self._process.poll() is not None:
-            self._stop_worker()
-            self._start()
-        outcome = self._wait_until_ready(job, reporter)
-        if outcome is not None:
-            return outcome
-        self._send(
-            op="run", job=job.id, kind=job.kind, payload=job.payload, session=job.session_id, exclusive=exclusive
-        )
-        return self._follow(job, reporter)
+        outcome = self._attempt(job, reporter, exclusive)
+        if outcome is None:  # the idle worker died just now, and nothing of the job was done
+            outcome = self._attempt(job, reporter, exclusive)
+        return outcome or self._not_started()
 
     def cancel(self, job_id: str) -> None:
         """Ask for the end of this job; the lane's thread passes it on and sees to it."""
@@ -118,29 +112,40 @@ class ProcessExecutor:
         """Called by the lane's thread when it ends: nothing of the worker stays."""
         self._stop_worker()
 
-    def _wait_until_ready(self, job: Job, reporter: Reporter) -> Outcome | None:
+    def _attempt(self, job: Job, reporter: Reporter, exclusive: bool) -> Outcome | None:
+        """Run a job; None when the worker died before the job began."""
+        if self._process is None or self._process.poll() is not None:
+            self._stop_worker()
+            self._start()
         # The job is not handed over while the worker imports torch, so that it can still be cancelled at once.
         if not self.ready:
             reporter.progress(0.0, 0.0, "Starting the worker (it imports PyTorch once)")
         while not self.ready:
-            event = self._next_event()
-            if event is _GONE:
+            if self._next_event() is _GONE:
                 self._stop_worker()
-                reason = f"The background worker did not start: {self._last_words()}"
-                return Outcome(JobState.FAILED, error=reason)
+                return None
             if self._closing.is_set():
                 return Outcome(JobState.INTERRUPTED)
             if not reporter.tick() or self._cancelled_job == job.id:
                 return Outcome(JobState.CANCELLED)
         reporter.progress(0.0, 0.0, "Starting")
-        return None
+        self._send(
+            op="run", job=job.id, kind=job.kind, payload=job.payload, session=job.session_id, exclusive=exclusive
+        )
+        return self._follow(job, reporter)
 
-    def _follow(self, job: Job, reporter: Reporter) -> Outcome:
+    def _not_started(self) -> Outcome:
+        return Outcome(JobState.FAILED, error=f"The background worker did not start: {self._last_words()}")
+
+    def _follow(self, job: Job, reporter: Reporter) -> Outcome | None:
         asked: float | None = None
+        began = False
         paused_from = 0.0
         while True:
             event = self._next_event()
             match event.get("event"):
+                case "started":
+                    began = True
                 case "progress":
                     reporter.progress(event["done"], event["total"], event["message"])
                 case "partial":
@@ -152,7 +157,8 @@ class ProcessExecutor:
                 case "ended":
                     return self._outcome(event)
                 case "gone":
-                    return self._died(asked)
+                    outcome = self._died(asked)
+                    return outcome if began or asked is not None else None
             stop = not reporter.tick() or self._cancelled_job == job.id or self._closing.is_set()
             if stop and asked is None:
                 asked = time.monotonic()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -132,14 +131,28 @@ def test_a_worker_killed_from_outside_fails_its_job_and_is_replaced(runner: Runn
     assert run(runner, "test_count", n=2).state is JobState.DONE
 
 
+@pytest.mark.row("F01")
 def test_an_idle_worker_that_died_is_replaced(runner: Runner) -> None:
     pid = worker_pid(runner)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    with suppress(psutil.NoSuchProcess):
-        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # on a busy machine the end takes its time
-            time.sleep(0.01)
     assert run(runner, "test_count", n=2).state is JobState.DONE
+    assert worker_pid(runner) != pid
+
+
+@pytest.mark.row("F01")
+def test_a_worker_that_dies_before_its_job_began_hands_it_to_the_next(runner: Runner) -> None:
+    wait_until_warm(runner)
+    pid = worker_pid(runner)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # it takes the job, but does not begin
+    job = runner.submit("test_count", {"n": 2})
+    while runner.workspace.store.get_job(job.id).state is JobState.QUEUED:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGKILL)
+    assert runner.wait(job.id, timeout_s=PATIENCE_S).state is JobState.DONE
+    assert worker_pid(runner) != pid
 
 
 def test_measuring_pauses_work_which_then_goes_on(runner: Runner) -> None:
