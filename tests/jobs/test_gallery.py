@@ -1,7 +1,6 @@
 """Images whose prediction changed, kept by a job: flips of digits, masks of scenes, and what cannot be shown."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,40 +9,20 @@ from core.analysis.evaluation import Evaluation
 from core.analysis.gallery import Gallery, flipped
 from core.errors import MeasurementError
 from core.jobs import Runner
-from core.store import JobState, Session, Workspace
+from core.store import JobState, Session
 
-from .test_kinds import result, run
-
-PARTS = {
-    "digits": ({"source": "sample", "name": "digits_resnet"}, {"source": "digits", "limit": 80}),
-    "scenes": ({"source": "sample", "name": "scenes_fcn"}, {"source": "scenes", "limit": 6}),
-}
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    import torch
-
-    torch.set_num_threads(1)
-    with Workspace.open(tmp_path_factory.mktemp("gallery")) as workspace, Runner(workspace, mode="inline") as started:
-        yield started
-
-
-def opened(runner: Runner, name: str) -> Session:
-    created = runner.workspace.store.create_session(name)
-    model, data = PARTS[name]
-    result(runner, "open", {"model": model, "data": data}, created)
-    return runner.workspace.store.get_session(created.id)
+from .running import opened, result, run
 
 
 @pytest.fixture(scope="module")
 def digits(runner: Runner) -> Session:
-    return opened(runner, "digits")
+    return opened(runner, data={"source": "digits", "limit": 80})
 
 
 @pytest.fixture(scope="module")
 def scenes(runner: Runner) -> Session:
-    return opened(runner, "scenes")
+    scenes = {"source": "scenes", "limit": 6}
+    return opened(runner, model={"source": "sample", "name": "scenes_fcn"}, data=scenes)
 
 
 def pruned(runner: Runner, session: Session, sparsity: float) -> str:

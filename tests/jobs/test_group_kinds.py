@@ -1,7 +1,6 @@
 """Groups are kept with the model, and a plan is tried on a slice before it runs."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,26 +9,13 @@ from core.comb.sheet import FILE_NAME, GroupSheet
 from core.jobs import Runner
 from core.methods.one_shot_structured import planned_removal
 from core.pruning.plan import Plan
-from core.store import JobState, Session, Workspace
+from core.store import JobState, Session
 
-from .test_kinds import DATA, MODEL, result, run
+from .running import result, run
 
 STRUCTURED = Plan(
     method="one_shot_structured", sparsity=0.3, allocation="global", overrides={"group:stages.1.0.conv1": 0.5}
 )
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with Workspace.open(tmp_path_factory.mktemp("groups")) as workspace, Runner(workspace, mode="inline") as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def session(runner: Runner) -> Session:
-    created = runner.workspace.store.create_session("digits")
-    result(runner, "open", {"model": MODEL, "data": DATA}, created)
-    return runner.workspace.store.get_session(created.id)
 
 
 def sheet_of(runner: Runner, session: Session) -> GroupSheet:

@@ -1,7 +1,6 @@
 """The job kinds on a real sample model and real data: what the pages and the command line rely on."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +8,14 @@ import numpy as np
 import pytest
 
 from core.jobs import Runner
-from core.store import Job, JobState, Session, Variant, Workspace
+from core.store import JobState, Session, Variant
 
-MODEL = {"source": "sample", "name": "digits_resnet"}
-DATA = {"source": "digits", "limit": 120}
+from .running import DATA, MODEL, result, run
+
 FAST = {"levels": [0.5, 0.9], "images": 60}
 
 # PyTorch's exporters warn about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    import torch
-
-    torch.set_num_threads(1)
-    with Workspace.open(tmp_path_factory.mktemp("kinds")) as workspace, Runner(workspace, mode="inline") as started:
-        yield started
-
-
-def run(runner: Runner, kind: str, payload: dict[str, Any], session: Session) -> Job:
-    return runner.wait(runner.submit(kind, payload, session_id=session.id).id, timeout_s=300)
-
-
-def result(runner: Runner, kind: str, payload: dict[str, Any], session: Session) -> dict[str, Any]:
-    job = run(runner, kind, payload, session)
-    assert job.state is JobState.DONE, f"{job.error}\n{job.traceback}"
-    assert job.result is not None
-    return job.result
 
 
 def scores(variant: Variant) -> dict[str, Any]:
@@ -45,13 +24,6 @@ def scores(variant: Variant) -> dict[str, Any]:
         split: {name: value for name, value in summary.items() if name != "images_per_s"}
         for split, summary in variant.metrics.items()
     }
-
-
-@pytest.fixture(scope="module")
-def session(runner: Runner) -> Session:
-    created = runner.workspace.store.create_session("digits")
-    result(runner, "open", {"model": MODEL, "data": DATA}, created)
-    return runner.workspace.store.get_session(created.id)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A variant that is pruned further: what it loses counts from the dense model; a start that is gone is refused."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,35 +9,11 @@ from core.jobs import Runner
 from core.jobs.kinds.measure import _labelled
 from core.jobs.lineage import DESCRIPTION, line_of, start_of
 from core.pruning.plan import Plan
-from core.store import Job, JobState, Session, Variant, Workspace
+from core.store import JobState, Session, Variant
 
-MODEL = {"source": "sample", "name": "digits_resnet"}
-DATA = {"source": "digits", "limit": 60}
+from .running import DATA, MODEL, result, run
+
 STRUCTURED = {"method": "one_shot_structured", "sparsity": 0.5, "allocation": "uniform"}
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with Workspace.open(tmp_path_factory.mktemp("line")) as workspace, Runner(workspace, mode="inline") as started:
-        yield started
-
-
-def run(runner: Runner, kind: str, payload: dict[str, Any], session: Session) -> Job:
-    return runner.wait(runner.submit(kind, payload, session_id=session.id).id, timeout_s=300)
-
-
-def result(runner: Runner, kind: str, payload: dict[str, Any], session: Session) -> dict[str, Any]:
-    job = run(runner, kind, payload, session)
-    assert job.state is JobState.DONE, f"{job.error}\n{job.traceback}"
-    assert job.result is not None
-    return job.result
-
-
-@pytest.fixture(scope="module")
-def session(runner: Runner) -> Session:
-    created = runner.workspace.store.create_session("digits")
-    result(runner, "open", {"model": MODEL, "data": DATA}, created)
-    return runner.workspace.store.get_session(created.id)
 
 
 @pytest.fixture(scope="module")

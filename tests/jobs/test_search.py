@@ -1,6 +1,5 @@
 """Searches and checks as jobs: points as they come, stopped and continued, and what estimates learn from them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,24 +9,11 @@ from core.jobs.knowledge import basis_of, latency_profile_of, outcomes_of, tried
 from core.jobs.lineage import start_of
 from core.planning.whatif import effect_of_rows
 from core.pruning.plan import Plan
-from core.store import JobState, Session, Workspace
+from core.store import JobState, Session
 
-from .test_kinds import DATA, MODEL, result, run
+from .running import result, run
 
 SEARCH = {"goal": "smallest", "lose": 0.1, "images": 60, "evaluations": 5, "tolerance": 0.1}
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with Workspace.open(tmp_path_factory.mktemp("search")) as workspace, Runner(workspace, mode="inline") as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def session(runner: Runner) -> Session:
-    created = runner.workspace.store.create_session("digits")
-    result(runner, "open", {"model": MODEL, "data": DATA}, created)
-    return runner.workspace.store.get_session(created.id)
 
 
 def _dense(runner: Runner, session: Session):

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ from core.jobs import Runner
 from core.jobs.resuming import checkpoint_epoch
 from core.store import Job, JobState, Session, Workspace
 from core.training.checkpoints import Checkpoints
+from tests.jobs.running import opened
 from tests.jobs.test_runner_process import worker_pid
 
 PATIENCE_S = 300.0
+DATA = {"source": "digits", "limit": 400}
 STAGE = {"learning_rate": 0.02}
 PLAN = {
     "method": "gradual",
@@ -28,15 +29,6 @@ PLAN = {
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-
-
-def opened(runner: Runner) -> Session:
-    store = runner.workspace.store
-    session = store.create_session("training")
-    payload = {"model": {"source": "sample", "name": "digits_resnet"}, "data": {"source": "digits", "limit": 400}}
-    job = runner.wait(runner.submit("open", payload, session_id=session.id).id, timeout_s=PATIENCE_S)
-    assert job.state is JobState.DONE, job.error
-    return store.get_session(session.id)
 
 
 def submit(runner: Runner, session: Session, name: str) -> Job:
@@ -64,13 +56,9 @@ def artifact(runner: Runner, job: Job) -> str:
 
 
 @pytest.fixture(scope="module")
-def inline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runner, Session, Job]]:
-    import torch
-
-    torch.set_num_threads(1)
-    with Workspace.open(tmp_path_factory.mktemp("training")) as workspace, Runner(workspace, mode="inline") as runner:
-        session = opened(runner)
-        yield runner, session, ended(runner, submit(runner, session, "uninterrupted"))
+def inline(runner: Runner) -> tuple[Runner, Session, Job]:
+    session = opened(runner, data=DATA)
+    return runner, session, ended(runner, submit(runner, session, "uninterrupted"))
 
 
 def test_the_history_stays_and_the_checkpoint_goes(inline: tuple[Runner, Session, Job]) -> None:
@@ -128,7 +116,7 @@ def test_a_stored_model_teaches_by_its_artifact(inline: tuple[Runner, Session, J
 @pytest.mark.row("F01")
 def test_a_killed_worker_and_a_killed_server_change_nothing(tmp_path: Path) -> None:
     with Workspace.open(tmp_path) as workspace, Runner(workspace) as runner:
-        session = opened(runner)
+        session = opened(runner, data=DATA)
         whole = artifact(runner, ended(runner, submit(runner, session, "uninterrupted")))
 
         job = submit(runner, session, "killed")

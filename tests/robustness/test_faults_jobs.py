@@ -19,12 +19,12 @@ from core.jobs.resuming import checkpoint_epoch
 from core.store import Job, JobState, Session, Workspace
 from core.training.checkpoints import Checkpoints
 from tests.jobs import conftest as _kinds  # noqa: F401 - registers the tiny kinds
+from tests.jobs.running import MODEL, opened
 from tests.jobs.test_runner_process import wait_until_warm, worker_pid
 
 from .servers import ended, running, serve, until
 
 PATIENCE_S = 300.0
-MODEL = {"source": "sample", "name": "digits_resnet"}
 DATA = {"source": "digits", "limit": 400}
 STAGE = {"learning_rate": 0.02}
 TRAINING = {
@@ -155,9 +155,7 @@ def run(runner: Runner, kind: str, payload: dict[str, Any], session: Session) ->
 
 @pytest.fixture(scope="module")
 def session(real: Runner) -> Session:
-    created = real.workspace.store.create_session("phases")
-    run(real, "open", {"model": MODEL, "data": DATA}, created)
-    return real.workspace.store.get_session(created.id)
+    return opened(real, data=DATA)
 
 
 @quiet
@@ -255,8 +253,8 @@ def test_a_server_that_is_killed_or_stopped_in_mid_training_loses_nothing(tmp_pa
     artifacts = []
     with serve(tmp_path) as server, Workspace.open(tmp_path) as workspace:
         session = workspace.store.create_session("server")
-        opened = ended(workspace, server.queue(workspace, "open", {"model": MODEL, "data": DATA}, session.id))
-        assert opened.state is JobState.DONE, opened.error
+        opening = ended(workspace, server.queue(workspace, "open", {"model": MODEL, "data": DATA}, session.id))
+        assert opening.state is JobState.DONE, opening.error
         whole = ended(workspace, server.queue(workspace, "prune", {"plan": TRAINING, "name": "whole"}, session.id))
         assert whole.result is not None
         artifacts.append(workspace.store.get_variant(whole.result["variant_id"]).artifact)

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.jobs import Runner
 from core.models.sources.python import FACTORIES_VARIABLE, register_python_factory
-from core.store import JobState, Session, Workspace
+from core.store import Session, Workspace
+from tests.jobs.running import result
 
 NETWORK = """
 import torch
@@ -39,13 +39,6 @@ build.num_classes = 10
 PLAN = {"sparsity": 0.5, "allocation": "uniform", "overrides": {"first": 0.25}, "protected": ["head"]}
 
 
-def run(runner: Runner, kind: str, payload: dict[str, Any], session: Session) -> dict[str, Any]:
-    job = runner.wait(runner.submit(kind, payload, session_id=session.id).id, timeout_s=300)
-    assert job.state is JobState.DONE, f"{job.error}\n{job.traceback}"
-    assert job.result is not None
-    return job.result
-
-
 def opened(runner: Runner, folder: Path) -> Session:
     """A session with the author's network on ten digits, pruned, exported, with images that changed."""
     file = folder / "my own" / "authors_network.py"
@@ -54,11 +47,11 @@ def opened(runner: Runner, folder: Path) -> Session:
     names = register_python_factory(f"{file}:build")
     session = runner.workspace.store.create_session("Own <b>network</b>")
     model = {"source": "python", "name": names[0], "weights": "random", "num_classes": 10, "input_shape": [1, 32, 32]}
-    run(runner, "open", {"model": model, "data": {"source": "digits", "limit": 60}}, session)
-    run(runner, "sensitivity", {"settings": {"levels": [0.5], "images": 60}}, session)
-    made = run(runner, "prune", {"plan": PLAN, "name": "half *of* <it>"}, session)
-    run(runner, "export", {"variant_id": made["variant_id"], "settings": {"images": 10}}, session)
-    run(runner, "gallery", {"variant_id": made["variant_id"], "images": 4}, session)
+    result(runner, "open", {"model": model, "data": {"source": "digits", "limit": 60}}, session)
+    result(runner, "sensitivity", {"settings": {"levels": [0.5], "images": 60}}, session)
+    made = result(runner, "prune", {"plan": PLAN, "name": "half *of* <it>"}, session)
+    result(runner, "export", {"variant_id": made["variant_id"], "settings": {"images": 10}}, session)
+    result(runner, "gallery", {"variant_id": made["variant_id"], "images": 4}, session)
     store = runner.workspace.store
     dense = store.variants(session.id)[0]
     latency = {"machine": {"cpu": "A processor", "cores": 2}, "busy": False, "sentence": "Said.", "settings": {}}
