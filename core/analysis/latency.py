@@ -1,19 +1,18 @@
 """Latency of several variants against one reference, measured so that a busy machine cannot decide the answer.
 
 For every runtime, thread count and batch size, each variant is timed in **interleaved pairs** with the reference: both
-run back to back in random order, so that whatever disturbs the machine disturbs both. The speed-up is the median of the
-per-pair ratios, with its distribution-free interval. The reference is also paired with itself; the interval of those
-ratios is the **noise floor** of the setting, and a variant is ranked only when its own interval lies beyond it.
+run back to back in random order, so that whatever disturbs the machine disturbs both. Every model is loaded several
+times (``latency_pairs``): the speed-up is the median over loads of the median ratio of pairs, with its interval, which
+assumes no distribution. The reference is also paired with a second load of itself; the interval of those ratios is the
+**noise floor** of the setting, and a variant is ranked only when its own interval lies beyond it.
 """
 
 import gc
-import math
 import random
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,9 @@ from pydantic import Field, field_validator
 from ..errors import EspalierError, MeasurementError
 from ..progress import SILENT, Progress
 from ..settings import Settings
+from .latency_pairs import LOADS, TimedModel, time_pairs
 from .machine import CpuUse, busy_sentence, machine_facts
-from .medians import median_interval, speed_verdict
+from .medians import interval_of_groups, speed_verdict
 from .runtimes import LATENCY_RUNTIMES, LatencyRuntime
 from .runtimes.base import known_runtimes
 
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LatencySettings", "measure_latency"]
 
-SAMPLE_S = 0.003
-"""A sample is as many runs in a row as fill this time: shorter samples measure the timer and the cold cache."""
-MAX_RUNS = 64
-MIN_PAIRS = 6
+MIN_PAIRS = LOADS
 
 
 class LatencySettings(Settings):
@@ -65,27 +62,6 @@ class LatencySettings(Settings):
         return known_runtimes(names)
 
 
-@dataclass
-class _Timed:
-    """One model in one setting: how to run it, and its samples in milliseconds per run."""
-
-    run: Callable[[], object]
-    load_ms: float
-    first_run_ms: float
-    samples_ms: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
-    runs: int = 1
-
-    def sample_ms(self) -> float:
-        """Mean milliseconds of ``runs`` runs in a row; recorded."""
-        start = time.perf_counter()
-        for _ in range(self.runs):
-            self.run()
-        sample = (time.perf_counter() - start) * 1e3 / self.runs
-        self.samples_ms.append(sample)
-        return sample
-
-
 @dataclass(frozen=True)
 class _Setting:
     runtime: str
@@ -99,10 +75,10 @@ class _Counter:
     def __init__(self, progress: Progress, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
 
-    def step(self, message: str) -> None:
+    def step(self, pairs: int, message: str) -> None:
         self.progress.check()
         self.progress.update(self.done, self.total, message)
-        self.done += 1
+        self.done += pairs
 
 
 def measure_latency(
@@ -118,9 +94,9 @@ def measure_latency(
         JSON: ``machine`` (facts), ``settings``, ``reference``, ``busy``, ``others_cores`` (cores that other work used
         before and during the measurement), ``sentence``, ``problems`` (runtimes or models left out, in words) and
         ``rows``, one per model and setting: variant, runtime, batch, threads, median_ms with low_ms and high_ms (95 %,
-        per batch), ratio with ratio_low and ratio_high (to the reference; above 1 is faster), pairs, runs_per_sample,
-        load_ms, first_run_ms (cold), noise_low and noise_high (reference against itself), ranked, and verdict
-        ("reference", "faster", "slower", "no difference shown").
+        per batch), ratio with ratio_low and ratio_high (to the reference; above 1 is faster), pairs, loads,
+        runs_per_sample, load_ms, first_run_ms (cold), noise_low and noise_high (reference against itself), ranked, and
+        verdict ("reference", "faster", "slower", "no difference shown").
 
     Raises:
         MeasurementError: when nothing could be measured, or the models do not take the same images.
@@ -164,8 +140,7 @@ def measure_latency(
                     images = _images(models[reference].input_shape, batch, settings.seed)
                     cell = _Setting(name, threads, batch)
                     with runtime.threads(threads), _no_garbage_collection():
-                        timed = _open(runtime, prepared, images, cell, counter)
-                        _time_pairs(timed, reference, settings, order, counter, cell)
+                        timed = _time(runtime, prepared, images, reference, settings, order, counter, cell)
                     rows += _rows(timed, reference, cell)
                     progress.publish(result())
     if not rows:
@@ -223,64 +198,36 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _open(
-    runtime: LatencyRuntime, prepared: Mapping[str, Any], images: np.ndarray, cell: _Setting, counter: _Counter
-) -> dict[str, _Timed]:
-    """Load every model and run it once, cold."""
-    timed = {}
-    for name, model in prepared.items():
-        counter.progress.check()
-        start = time.perf_counter()
-        run = runtime.open(model, images, threads=cell.threads)
-        loaded = time.perf_counter()
-        run()
-        timed[name] = _Timed(run, (loaded - start) * 1e3, (time.perf_counter() - loaded) * 1e3)
-    return timed
-
-
-def _time_pairs(
-    timed: dict[str, _Timed],
+def _time(
+    runtime: LatencyRuntime,
+    prepared: Mapping[str, Any],
+    images: np.ndarray,
     reference: str,
     settings: LatencySettings,
     order: random.Random,
     counter: _Counter,
     cell: _Setting,
-) -> None:
-    """Fill samples and ratios. Of the reference, ``ratios`` are those of the pairs with itself."""
-    deadline = time.monotonic() + settings.max_seconds
-    quickest_s = math.inf
-    for model in timed.values():
-        for _ in range(settings.warmup):
-            counter.progress.check()
-            model.run()
-        start = time.perf_counter()
-        model.run()
-        quickest_s = min(quickest_s, time.perf_counter() - start)
-    runs = max(1, min(MAX_RUNS, math.ceil(SAMPLE_S / max(quickest_s, 1e-9))))
-    for model in timed.values():
-        model.runs = runs
-    first = timed[reference]
-    names = list(timed)
-    for turn in range(settings.pairs):
-        if turn >= MIN_PAIRS and time.monotonic() > deadline:
-            counter.done += (settings.pairs - turn) * len(names)
-            break
-        order.shuffle(names)
-        for name in names:
-            counter.step(f"{cell.runtime}, batch {cell.batch}, threads {cell.threads}")
-            if order.random() < 0.5:
-                reference_ms, own_ms = first.sample_ms(), timed[name].sample_ms()
-            else:
-                own_ms, reference_ms = timed[name].sample_ms(), first.sample_ms()
-            timed[name].ratios.append(reference_ms / own_ms)
+) -> dict[str, TimedModel]:
+    def opener(model: Any) -> Callable[[], Callable[[], object]]:
+        return lambda: runtime.open(model, images, threads=cell.threads)
+
+    return time_pairs(
+        {name: opener(model) for name, model in prepared.items()},
+        reference,
+        pairs=settings.pairs,
+        warmup=settings.warmup,
+        max_seconds=settings.max_seconds,
+        order=order,
+        step=lambda done: counter.step(done, f"{cell.runtime}, batch {cell.batch}, threads {cell.threads}"),
+    )
 
 
-def _rows(timed: Mapping[str, _Timed], reference: str, cell: _Setting) -> list[dict[str, Any]]:
-    _, noise_low, noise_high = median_interval(timed[reference].ratios)
+def _rows(timed: Mapping[str, TimedModel], reference: str, cell: _Setting) -> list[dict[str, Any]]:
+    _, noise_low, noise_high = interval_of_groups(timed[reference].ratios)
     rows = []
     for name, model in timed.items():
-        median_ms, low_ms, high_ms = median_interval(model.samples_ms)
-        ratio, ratio_low, ratio_high = median_interval(model.ratios) if name != reference else (1.0, 1.0, 1.0)
+        median_ms, low_ms, high_ms = interval_of_groups(model.samples_ms)
+        ratio, ratio_low, ratio_high = interval_of_groups(model.ratios) if name != reference else (1.0, 1.0, 1.0)
         verdict = speed_verdict(ratio_low, ratio_high, noise_low=noise_low, noise_high=noise_high)
         verdict = "reference" if name == reference else verdict
         rows.append(
@@ -297,7 +244,8 @@ def _rows(timed: Mapping[str, _Timed], reference: str, cell: _Setting) -> list[d
                 "ratio_high": ratio_high,
                 "noise_low": noise_low,
                 "noise_high": noise_high,
-                "pairs": len(model.ratios),
+                "pairs": model.pairs,
+                "loads": len(model.ratios),
                 "runs_per_sample": model.runs,
                 "load_ms": model.load_ms,
                 "first_run_ms": model.first_run_ms,

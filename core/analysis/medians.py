@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["median_interval", "speed_verdict"]
+__all__ = ["interval_of_groups", "median_interval", "speed_verdict"]
 
 
 def median_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -24,6 +24,11 @@ def median_interval(values: Sequence[float] | np.ndarray, *, confidence: float =
         tail += math.comb(n, rank) * 0.5**n
     low = max(rank - 1, 0)
     return float(np.median(ordered)), float(ordered[low]), float(ordered[n - 1 - low])
+
+
+def interval_of_groups(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """The median of the groups' medians with its interval of 95 %: values within a group have something in common."""
+    return median_interval([float(np.median(values)) for values in groups])
 
 
 def speed_verdict(low: float, high: float, *, noise_low: float, noise_high: float) -> str:

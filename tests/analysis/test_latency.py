@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.analysis import latency
+from core.analysis import latency, latency_pairs
 from core.analysis.latency import MIN_PAIRS, LatencySettings, measure_latency
 from core.analysis.medians import median_interval, speed_verdict
 from core.analysis.runtimes import LATENCY_RUNTIMES
@@ -79,7 +79,7 @@ class Clock:
                 return lambda: clock.run(prepared * len(images) / threads)
 
         monkeypatch.setitem(LATENCY_RUNTIMES._members, "simulated", Simulated)
-        monkeypatch.setattr(latency.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(latency_pairs.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(latency.CpuUse, "sample", classmethod(lambda cls: 0.0))
         self.models: dict[str, Any] = {name: Stand(cost) for name, cost in costs_ms.items()}
 
@@ -113,6 +113,22 @@ def test_known_ratios_are_found_on_a_machine_that_slows_down_tenfold(monkeypatch
     assert rows["same"]["verdict"] == "no difference shown"
     assert rows["dense"]["verdict"] == "reference"
     assert "“twice” 2.00×" in result["sentence"]
+
+
+def test_the_luck_of_a_load_is_in_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every load of the same file is a few percent faster or slower: pairs within one load would not tell."""
+    clock = Clock(monkeypatch, {"dense": 10.0, "same": 10.0}, noise=0.0)
+    plain_open = LATENCY_RUNTIMES["simulated"].open
+
+    def lucky(self: Any, prepared: float, images: np.ndarray, *, threads: int) -> Callable[[], object]:
+        return plain_open(self, prepared * clock.random.uniform(0.95, 1.05), images, threads=threads)
+
+    monkeypatch.setattr(LATENCY_RUNTIMES["simulated"], "open", lucky)
+    settings = LatencySettings(runtimes=("simulated",), **QUICK)
+    rows = [measure_latency(clock.models, reference="dense", settings=settings)["rows"][1] for _ in range(40)]
+    assert {row["loads"] for row in rows} == {latency_pairs.LOADS}
+    assert sum(row["ratio_low"] <= 1 <= row["ratio_high"] for row in rows) >= 36
+    assert sum(row["verdict"] == "no difference shown" for row in rows) >= 38
 
 
 def test_nothing_is_ranked_inside_the_noise_floor() -> None:
@@ -152,7 +168,7 @@ def test_short_runs_are_timed_in_groups(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_time_limit_leaves_enough_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, {"dense": 1000.0}, noise=0.0)
-    monkeypatch.setattr(latency.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(latency_pairs.time, "monotonic", lambda: clock.now)
     settings = LatencySettings(runtimes=("simulated",), pairs=1000, max_seconds=1.0)
     (row,) = measure_latency(clock.models, reference="dense", settings=settings)["rows"]
     assert row["pairs"] == MIN_PAIRS
