@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .analysis.latency import LatencySettings, measure_latency
     from .analysis.probe import ProbeSettings
     from .analysis.sensitivity import SensitivitySettings, measure_sensitivity
+    from .analysis.speed_difference import SpeedDifference
     from .analysis.statistics import PairedComparison
     from .analysis.statistics import compare_paired as compare
     from .analysis.weights import weight_statistics
+    from .analysis.why_faster import why_faster
     from .data.opening import open_data
     from .data.specs import DataSpec
     from .export.onnx_file import OnnxSettings, export_onnx
@@ -61,6 +63,7 @@ _PUBLIC = {
     "Runner": ".jobs.runner",
     "SearchSettings": ".planning.settings",
     "SensitivitySettings": ".analysis.sensitivity",
+    "SpeedDifference": ".analysis.speed_difference",
     "TracedModel": ".models.traced",
     "Workspace": ".store.workspace",
     "as_person": ".access",
@@ -92,6 +95,7 @@ _PUBLIC = {
     "sizes": ".export.sizes:file_sizes",
     "trace": ".models.capture",
     "weight_statistics": ".analysis.weights",
+    "why_faster": ".analysis.why_faster",
     "will_it_be_faster": ".planning.faster",
 }
 
@@ -110,6 +114,7 @@ __all__ = [
     "Runner",
     "SearchSettings",
     "SensitivitySettings",
+    "SpeedDifference",
     "TracedModel",
     "Workspace",
     "as_person",
@@ -141,6 +146,7 @@ __all__ = [
     "sizes",
     "trace",
     "weight_statistics",
+    "why_faster",
     "will_it_be_faster",
 ]
 

@@ -51,6 +51,7 @@ TORCH_FREE = [
     "core.analysis.evaluation",
     "core.analysis.machine",
     "core.analysis.network_layout",
+    "core.analysis.speed_difference",
     "core.export.code",
     "core.sharing.card",
     "core.sharing.importing",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.analysis.speed_difference import SpeedDifference
 from core.jobs import Runner
 from core.store import JobState, Session, Variant
 
@@ -238,6 +239,20 @@ def test_layer_times_are_shares(runner: Runner, session: Session) -> None:
     made = result(runner, "layer_times", {}, session)
     shares = runner.workspace.store.get_measurement(made["measurement_id"]).result["shares"]
     assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_why_a_variant_is_faster_is_kept_with_it(runner: Runner, session: Session, variant_id: str) -> None:
+    store = runner.workspace.store
+    dense = store.variants(session.id)[0]
+    made = result(runner, "speed_difference", {"before": dense.id, "after": dense.id}, session)
+    found = store.get_measurement(made["measurement_id"])
+    assert found.context["before"] == found.variant_id == dense.id
+    assert SpeedDifference.from_json(found.result).verdict == "the same"
+    other = store.create_session("other")
+    elsewhere = store.add_variant(**{**dense.model_dump(exclude={"id", "created"}), "session_id": other.id})
+    job = run(runner, "speed_difference", {"before": variant_id, "after": elsewhere.id}, session)
+    assert job.state is JobState.FAILED
+    assert "same session" in (job.error or "")
 
 
 def test_export_runs_in_onnx_runtime_and_carries_its_lineage(runner: Runner, session: Session, variant_id: str) -> None:
