@@ -70,7 +70,7 @@ def _count(layer: LayerScores, threshold: Any, *, including: bool) -> float:
     scores = layer.scores
     assert scores is not None
     side: Any = "right" if including else "left"
-    position = int(np.searchsorted(scores, threshold, side=side))
+    position = int(scores.searchsorted(threshold, side=side))
     if layer.exact:
         return min(position, layer.limit)
     if position == 0:
@@ -106,7 +106,8 @@ def threshold_counts(layers: Sequence[LayerScores], remove: int) -> dict[str, in
     low, high = 0, int(np.array(max(x.scores[-1] for x in usable if x.scores is not None), dtype=real).view(integer))
     while low < high:
         middle = (low + high) // 2
-        if sum(math.floor(_count(x, as_float(middle), including=True)) for x in usable) >= remove:
+        tried = as_float(middle)
+        if sum(math.floor(_count(x, tried, including=True)) for x in usable) >= remove:
             high = middle
         else:
             low = middle + 1
