@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ..comb.kinds import KINDS, Kind
 from ..errors import PlanError
@@ -94,10 +94,10 @@ class SEAPSettings(PresetSettings):
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(alpha=0.7), title="Distillation")
     train: StageSettings = Field(
-        default=StageSettings(epochs=60, learning_rate=0.01, weight_decay=5e-4),
+        default=StageSettings(epochs=60, learning_rate=0.01, weight_decay=5e-4, hold=PHASES[2]),
         title="The one run",
         description="Gates close while the network trains; then the closed units are removed and the small network "
-        "trains on.",
+        "trains on. Unless it is set, the learning rate is held until the removal.",
     )
 
     @field_validator("phases")
@@ -106,6 +106,11 @@ class SEAPSettings(PresetSettings):
         if not 0.0 <= phases[0] < phases[1] <= phases[2] < 1.0:
             raise ValueError("the ramp begins at 0 or later, ends after that, and the removal follows before 1")
         return phases
+
+    @field_validator("train")
+    @classmethod
+    def _held_until_the_removal(cls, train: StageSettings, given: ValidationInfo) -> StageSettings:
+        return train if "hold" in train.model_fields_set else train.changed(hold=given.data.get("phases", PHASES)[2])
 
     @field_validator("distillation")
     @classmethod

@@ -13,13 +13,15 @@ STEP_FACTOR = 0.1
 def learning_rate(settings: StageSettings, step: int, *, steps_per_epoch: int) -> float:
     """The rate of step 0, 1, 2, … of a stage that is planned to have ``settings.epochs`` epochs.
 
-    Warm-up grows in a line and reaches the full rate with its last step; the schedule takes the steps after it.
+    Warm-up grows in a line and reaches the full rate with its last step; the schedule takes the steps after it, or
+    after those in which the rate is held.
     """
     total = settings.epochs * steps_per_epoch
     warmup = min(round(settings.warmup_epochs * steps_per_epoch), total)
     if step < warmup:
         return settings.learning_rate * (step + 1) / (warmup + 1)
-    place = min(1.0, (step - warmup) / max(1, total - warmup))
+    start = max(warmup, round(settings.hold * total))
+    place = min(1.0, max(0, step - start) / max(1, total - start))
     if settings.schedule == "cosine":
         return settings.learning_rate * (1.0 + math.cos(math.pi * place)) / 2.0
     if settings.schedule == "step":

@@ -61,6 +61,14 @@ class StageSettings(Settings):
         json_schema_extra=ADVANCED,
         description="The rate grows from 0, in a line.",
     )
+    hold: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        title="Hold the rate for",
+        json_schema_extra=ADVANCED,
+        description="A fraction of all steps; what happens over time begins after it.",
+    )
     weight_decay: float = Field(
         default=0.0,
         ge=0.0,

@@ -265,7 +265,7 @@ def test_a_rate_of_0_is_plain_fine_tuning(form, model, splits):
     seap = prune(model, splits, plan_of(0.0, settings={"distillation": distillation}))
     tune = {
         "training": SETTINGS["training"],
-        "tune": {**SETTINGS["train"], "weight_decay": 0.0},
+        "tune": {**SETTINGS["train"], "weight_decay": 0.0, "hold": LONG_RAMP[2]},
         "distillation": distillation,
     }
     plain = prune(model, splits, Plan(method="dense_trained", sparsity=0.0, method_settings=tune))
@@ -418,3 +418,11 @@ def test_presets_set_the_epochs():
     assert SEAP.removes == "units"
     assert SEAPSettings().distillation.alpha == 0.7
     assert SEAPSettings().distillation.temperature == 4.0
+
+
+def test_the_learning_rate_is_held_until_the_removal():
+    assert SEAPSettings().train.hold == SEAPSettings().phases[2]
+    own = SEAPSettings.parse({"phases": LONG_RAMP, "train": {"epochs": 6}})
+    assert own.train.hold == LONG_RAMP[2]
+    assert SEAPSettings.parse(own.to_json()) == own
+    assert SEAPSettings.parse({"train": {"hold": 0.0}}).train.hold == 0.0

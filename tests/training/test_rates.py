@@ -32,3 +32,11 @@ def test_shapes():
 
 def test_a_warm_up_longer_than_the_stage_never_reaches_it():
     assert max(rates(warmup_epochs=100.0)) < 0.4
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_a_held_rate_keeps_the_schedule_for_the_steps_after_it(schedule):
+    held, plain = rates(schedule=schedule, hold=0.5), rates(schedule=schedule)
+    assert held[:25] == [0.4] * 25
+    assert held[25::5] == pytest.approx(plain[::10])
+    assert rates(schedule=schedule, hold=0.1, warmup_epochs=2.0) == rates(schedule=schedule, warmup_epochs=2.0)
