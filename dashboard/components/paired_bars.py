@@ -1,4 +1,4 @@
-"""Two bars per layer, one below the other: what two shares of the same layers are."""
+"""Two bars per layer, one below the other: two shares, or two times, of the same layers."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,19 @@ def paired_bars(
     x_title: str,
     hover_names: Sequence[str],
     hover_unit: str = "%",
+    factor: float = 100.0,
+    hover_format: str = ".1f",
 ) -> go.Figure:
     """The figure, layers from above in the order of ``names``.
 
     Args:
         names: layers, shortened beside their bars.
-        pairs: label, shares (fractions, one per layer) and colour of each kind of bar.
-        x_title: what the shares are of.
+        pairs: label, values (fractions, one per layer) and colour of each kind of bar.
+        x_title: what the bars are.
         hover_names: the names as the hover shows them, safe to show.
         hover_unit: what follows a number there.
+        factor: what the values are multiplied by, to be shown in ``hover_unit``.
+        hover_format: of a number in the hover.
     """
     rows = list(range(len(names)))
     traces = [
@@ -35,13 +39,13 @@ def paired_bars(
             "type": "bar",
             "orientation": "h",
             "name": label,
-            "x": [100.0 * share for share in shares],
+            "x": [factor * value for value in values],
             "y": rows,
             "customdata": list(hover_names),
-            "hovertemplate": f"<b>%{{customdata}}</b><br>{label}: %{{x:.1f}} {hover_unit}<extra></extra>",
+            "hovertemplate": f"<b>%{{customdata}}</b><br>{label}: %{{x:{hover_format}}} {hover_unit}<extra></extra>",
             "marker": {"color": colour, "line": {"width": 0}},
         }
-        for label, shares, colour in pairs
+        for label, values, colour in pairs
     ]
     return figure(
         height=max(170, _ROW_PX * len(names) + 92),

@@ -13,7 +13,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("layers-all", "network-colour", "network-size"),
     "sensitivity": ("sensitivity-result", "sensitivity-layers", "sensitivity-quantity"),
     "runs": ("runs-kinds", "race-runs", "race-by", "run-curves-"),
-    "compare": ("compare-cost-", "compare-variant", "compare-beside-", "gallery-class-", "gallery-kind-"),
+    "compare": (
+        "compare-cost-",
+        "compare-variant",
+        "compare-beside-",
+        "gallery-class-",
+        "gallery-kind-",
+        "why-before",
+        "why-after",
+        "why-by",
+    ),
 }
 """By page: how the keys begin of the widgets that choose what is looked at. Buttons and forms are none of them."""
 

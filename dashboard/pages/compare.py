@@ -26,6 +26,7 @@ from dashboard.components.compare_paired import sentences
 from dashboard.components.compare_scatter import LATENCY, choose_cost, draw_scatter
 from dashboard.components.compare_share import draw_share
 from dashboard.components.compare_table import draw_table, ranking_words, settings_of
+from dashboard.components.compare_why import draw_why
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
 from dashboard.components.jobs import job_banner, live_jobs
@@ -77,6 +78,7 @@ def render() -> None:
     _below_table(rows, words, settings, setting)
     draw_lineage(rows)
     draw_latency(rows, session, _newest(measurements, "latency"))
+    draw_why(rows, session, model, measurements)
     _closer(rows, session, model, measurements)
     code_drawer("compare", _facts(session, model, rows))
 
