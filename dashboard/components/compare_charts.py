@@ -16,6 +16,8 @@ __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figu
 
 _ROW_PX = 22
 _INTERVAL = "rgba(128,128,120,0.95)"
+_ZERO = {"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "xref": "x", "yref": "y domain"}
+_ZERO |= {"line": {"width": 1, "color": "#8a938e"}}
 
 
 @dataclass(frozen=True)
@@ -38,54 +40,63 @@ def scatter_figure(
     points: Sequence[ScatterPoint], *, metric: str, cost_title: str, line: bool, cost_format: str = ""
 ) -> go.Figure:
     """Score against cost, both with interval bars; the Pareto line only when ``line`` says it means something."""
-    fig = figure(height=420)
     x_range = _padded(points)
+    traces: list[dict[str, Any]] = []
     if line and len(points) > 1:
         front = pareto([(point.cost, point.score) for point in points])
-        fig.add_trace(
-            go.Scatter(
-                x=[points[i].cost for i in front],
-                y=[100 * points[i].score for i in front],
-                mode="lines",
-                line={"shape": "hv", "width": 1.5, "dash": "dot", "color": "#8a938e"},
-                hoverinfo="skip",
-                name="not beaten in both",
-            )
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [points[i].cost for i in front],
+                "y": [100 * points[i].score for i in front],
+                "mode": "lines",
+                "line": {"shape": "hv", "width": 1.5, "dash": "dot", "color": "#8a938e"},
+                "hoverinfo": "skip",
+                "name": "not beaten in both",
+            }
         )
     groups = [("dense", [p for p in points if p.dense]), ("variants", [p for p in points if not p.dense])]
     for index, (name, members) in enumerate(groups):
-        if not members:
-            continue
-        colour = PALETTE[1 - index]
-        names, places = _named(members, points, x_range)
-        fig.add_trace(
-            go.Scatter(
-                x=[p.cost for p in members],
-                y=[100 * p.score for p in members],
-                mode="markers+text",
-                name=name,
-                text=names,
-                textposition=places,
-                marker={"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
-                customdata=[[p.variant_id] for p in members],
-                hovertext=[p.hover for p in members],
-                hovertemplate="%{hovertext}<extra></extra>",
-                error_y=_bars(
-                    [100 * ((p.high if p.high is not None else p.score) - p.score) for p in members],
-                    [100 * (p.score - (p.low if p.low is not None else p.score)) for p in members],
-                    colour,
-                ),
-                error_x=_bars(
-                    [(p.cost_high if p.cost_high is not None else p.cost) - p.cost for p in members],
-                    [p.cost - (p.cost_low if p.cost_low is not None else p.cost) for p in members],
-                    colour,
-                ),
-            )
-        )
-    fig.update_xaxes(title=cost_title, tickformat=cost_format, range=x_range)
-    fig.update_yaxes(title=f"{metric} on the test split, %")
-    fig.update_layout(showlegend=True)
-    return fig
+        if members:
+            traces.append(_markers(name, members, points, x_range, PALETTE[1 - index]))
+    return figure(
+        height=420,
+        x_title=cost_title,
+        y_title=f"{metric} on the test split, %",
+        legend=True,
+        traces=traces,
+        layout={"xaxis": {"tickformat": cost_format, "range": x_range}},
+    )
+
+
+def _markers(
+    name: str, members: Sequence[ScatterPoint], points: Sequence[ScatterPoint], x_range: Sequence[float], colour: str
+) -> dict[str, Any]:
+    """The trace of one kind of points, with their names and their intervals."""
+    names, places = _named(members, points, x_range)
+    return {
+        "type": "scatter",
+        "x": [p.cost for p in members],
+        "y": [100 * p.score for p in members],
+        "mode": "markers+text",
+        "name": name,
+        "text": names,
+        "textposition": places,
+        "marker": {"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
+        "customdata": [[p.variant_id] for p in members],
+        "hovertext": [p.hover for p in members],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "error_y": _bars(
+            [100 * ((p.high if p.high is not None else p.score) - p.score) for p in members],
+            [100 * (p.score - (p.low if p.low is not None else p.score)) for p in members],
+            colour,
+        ),
+        "error_x": _bars(
+            [(p.cost_high if p.cost_high is not None else p.cost) - p.cost for p in members],
+            [p.cost - (p.cost_low if p.cost_low is not None else p.cost) for p in members],
+            colour,
+        ),
+    }
 
 
 def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "accuracy") -> go.Figure:
@@ -108,35 +119,39 @@ def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "ac
         for a, b, fine in zip(low, high, known, strict=True)
     ]
     texts = zip(map(escape, change["class"]), 100 * change["dense"], 100 * change["variant"], spread, strict=True)
-    fig = figure(height=max(180, _ROW_PX * len(rows) + 80))
-    fig.add_trace(
-        go.Bar(
-            x=delta,
-            y=rows,
-            orientation="h",
-            marker={"color": [faded(colour, 0.55) for colour in colours], "line": {"width": 0}},
-            error_x=_bars((high - delta).fillna(0).tolist(), (delta - low).fillna(0).tolist(), _INTERVAL),
-            customdata=list(texts),
-            hovertemplate=f"<b>%{{customdata[0]}}</b><br>{escape(metric)} dense %{{customdata[1]:.1f}} % → "
-            f"{escape(variant)} %{{customdata[2]:.1f}} %<br>%{{x:+.1f}} points<br>%{{customdata[3]}}<extra></extra>",
-            showlegend=False,
-        )
+    bars = {
+        "type": "bar",
+        "x": delta,
+        "y": rows,
+        "orientation": "h",
+        "marker": {"color": [faded(colour, 0.55) for colour in colours], "line": {"width": 0}},
+        "error_x": _bars((high - delta).fillna(0).tolist(), (delta - low).fillna(0).tolist(), _INTERVAL),
+        "customdata": list(texts),
+        "hovertemplate": f"<b>%{{customdata[0]}}</b><br>{escape(metric)} dense %{{customdata[1]:.1f}} % → "
+        f"{escape(variant)} %{{customdata[2]:.1f}} %<br>%{{x:+.1f}} points<br>%{{customdata[3]}}<extra></extra>",
+        "showlegend": False,
+    }
+    return figure(
+        height=max(180, _ROW_PX * len(rows) + 80),
+        x_title="change against dense, points",
+        traces=[bars],
+        layout={
+            "xaxis": {"side": "top"},
+            "yaxis": {
+                "tickmode": "array",
+                "tickvals": rows,
+                "ticktext": [
+                    f"{chart_text(name, 22)} · {_per_cent(before)} → {_per_cent(after)}"
+                    for name, before, after in zip(change["class"], change["dense"], change["variant"], strict=True)
+                ],
+                "range": [len(rows) - 0.5, -0.5],
+                "showgrid": False,
+            },
+            "bargap": 0.3,
+            "margin": {"t": 52},
+            "shapes": [_ZERO],
+        },
     )
-    fig.add_vline(x=0, line={"width": 1, "color": "#8a938e"})
-    fig.update_yaxes(
-        tickmode="array",
-        tickvals=rows,
-        ticktext=[
-            f"{chart_text(name, 22)} · {_per_cent(before)} → {_per_cent(after)}"
-            for name, before, after in zip(change["class"], change["dense"], change["variant"], strict=True)
-        ],
-        range=[len(rows) - 0.5, -0.5],
-        showgrid=False,
-        automargin=True,
-    )
-    fig.update_xaxes(title="change against dense, points", side="top", zeroline=False)
-    fig.update_layout(bargap=0.3, dragmode=False, margin={"l": 8, "r": 12, "t": 52, "b": 8})
-    return fig
 
 
 def _per_cent(fraction: float) -> str:
@@ -147,45 +162,47 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
     """What went where: sparsity of every layer, one bar colour per variant."""
     names = list(dict.fromkeys(str(layer["name"]) for layers in variants.values() for layer in layers))
     rows = {name: row for row, name in enumerate(names)}
-    fig = figure(height=max(180, (_ROW_PX + 6 * (len(variants) - 1)) * len(names) + 84))
-    for index, (variant, layers) in enumerate(variants.items()):
-        fig.add_trace(
-            go.Bar(
-                x=[100 * float(layer.get("sparsity") or 0.0) for layer in layers],
-                y=[rows[str(layer["name"])] for layer in layers],
-                orientation="h",
-                name=chart_text(variant, 28),
-                marker={"color": PALETTE[index % len(PALETTE)], "line": {"width": 0}},
-                customdata=[
-                    [escape(str(layer["name"])), int(layer.get("removed") or 0), int(layer.get("size") or 0)]
-                    for layer in layers
-                ],
-                hovertemplate="<b>%{customdata[0]}</b><br>%{x:.1f} % removed (%{customdata[1]:,} of %{customdata[2]:,})"
-                "<extra></extra>",
-            )
-        )
-    fig.update_yaxes(
-        tickmode="array",
-        tickvals=list(rows.values()),
-        ticktext=[chart_text(name, 34) for name in names],
-        range=[len(names) - 0.5, -0.5],
-        showgrid=False,
-        automargin=True,
+    bars = [
+        {
+            "type": "bar",
+            "x": [100 * float(layer.get("sparsity") or 0.0) for layer in layers],
+            "y": [rows[str(layer["name"])] for layer in layers],
+            "orientation": "h",
+            "name": chart_text(variant, 28),
+            "marker": {"color": PALETTE[index % len(PALETTE)], "line": {"width": 0}},
+            "customdata": [
+                [escape(str(layer["name"])), int(layer.get("removed") or 0), int(layer.get("size") or 0)]
+                for layer in layers
+            ],
+            "hovertemplate": "<b>%{customdata[0]}</b><br>%{x:.1f} % removed (%{customdata[1]:,} of %{customdata[2]:,})"
+            "<extra></extra>",
+        }
+        for index, (variant, layers) in enumerate(variants.items())
+    ]
+    return figure(
+        height=max(180, (_ROW_PX + 6 * (len(variants) - 1)) * len(names) + 84),
+        x_title="removed, %",
+        legend=True,
+        traces=bars,
+        layout={
+            "xaxis": {"side": "top", "range": [0, 100]},
+            "yaxis": {
+                "tickmode": "array",
+                "tickvals": list(rows.values()),
+                "ticktext": [chart_text(name, 34) for name in names],
+                "range": [len(names) - 0.5, -0.5],
+                "showgrid": False,
+            },
+            "barmode": "group",
+            "bargap": 0.25,
+            "margin": {"t": 76},
+            "legend": {"y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
+        },
     )
-    fig.update_xaxes(title="removed, %", side="top", range=[0, 100])
-    fig.update_layout(
-        barmode="group",
-        showlegend=True,
-        bargap=0.25,
-        dragmode=False,
-        margin={"l": 8, "r": 12, "t": 76, "b": 8},
-        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
-    )
-    return fig
 
 
 def _named(
-    members: Sequence[ScatterPoint], points: Sequence[ScatterPoint], x_range: list[float]
+    members: Sequence[ScatterPoint], points: Sequence[ScatterPoint], x_range: Sequence[float]
 ) -> tuple[list[str], list[str]]:
     """Names of members and where they stand; a name that finds no free place is left to the hover."""
     low = 100 * min(point.score if point.low is None else point.low for point in points)

@@ -14,6 +14,7 @@ __all__ = ["layer_bars", "schedule_figure"]
 
 _ROW_PX = 20
 _REMOVED = "rgba(138,147,142,0.28)"
+_BAR = {"type": "bar", "orientation": "h"}
 
 
 def layer_bars(
@@ -33,52 +34,49 @@ def layer_bars(
         "protected": [n in plan.protected for n in names],
     }
     colours = dict(zip(groups, (PALETTE[0], PALETTE[1], PALETTE[3], PALETTE[2]), strict=True))
-    fig = figure(height=max(160, _ROW_PX * len(layers) + 92))
     rows = list(range(len(layers)))
-    for group, member in groups.items():
-        mine = [row for row in rows if member[row]]
-        if not mine:
-            continue
-        fig.add_trace(
-            go.Bar(
-                x=[sizes[row] * (1.0 - sparsity[row]) for row in mine],
-                y=mine,
-                orientation="h",
-                name=f"stays · {escape(group)}",
-                marker={"color": colours[group], "line": {"width": 0}},
-                customdata=[[escape(names[row]), 100 * sparsity[row], weight_count(layers[row])] for row in mine],
-                hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]:.1f} % of %{customdata[2]:,} weights removed"
-                f"<br>{group}<extra></extra>",
-            )
-        )
-    fig.add_trace(
-        go.Bar(
-            x=[size * share for size, share in zip(sizes, sparsity, strict=True)],
-            y=rows,
-            orientation="h",
-            name="removed",
-            marker={"color": _REMOVED, "line": {"width": 0}},
-            hoverinfo="skip",
-        )
+    stays = [
+        {
+            **_BAR,
+            "x": [sizes[row] * (1.0 - sparsity[row]) for row in mine],
+            "y": mine,
+            "name": f"stays · {escape(group)}",
+            "marker": {"color": colours[group], "line": {"width": 0}},
+            "customdata": [[escape(names[row]), 100 * sparsity[row], weight_count(layers[row])] for row in mine],
+            "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]:.1f} % of %{customdata[2]:,} weights removed"
+            f"<br>{group}<extra></extra>",
+        }
+        for group, member in groups.items()
+        if (mine := [row for row in rows if member[row]])
+    ]
+    removed = {
+        **_BAR,
+        "x": [size * share for size, share in zip(sizes, sparsity, strict=True)],
+        "y": rows,
+        "name": "removed",
+        "marker": {"color": _REMOVED, "line": {"width": 0}},
+        "hoverinfo": "skip",
+    }
+    return figure(
+        height=max(160, _ROW_PX * len(layers) + 92),
+        x_title="weights" if by_size else "share of the layer's weights, %",
+        traces=[*stays, removed],
+        layout={
+            "barmode": "stack",
+            "showlegend": True,
+            "bargap": 0.28,
+            "margin": {"l": 8, "r": 12, "t": 76, "b": 8},
+            "legend": {"x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
+            "xaxis": {"side": "top", "rangemode": "tozero"},
+            "yaxis": {
+                "tickmode": "array",
+                "tickvals": rows,
+                "ticktext": [chart_text(name, 34) for name in names],
+                "range": [len(rows) - 0.5, -0.5],
+                "showgrid": False,
+            },
+        },
     )
-    fig.update_yaxes(
-        tickmode="array",
-        tickvals=rows,
-        ticktext=[chart_text(name, 34) for name in names],
-        range=[len(rows) - 0.5, -0.5],
-        showgrid=False,
-        automargin=True,
-    )
-    fig.update_xaxes(title="weights" if by_size else "share of the layer's weights, %", side="top", rangemode="tozero")
-    fig.update_layout(
-        barmode="stack",
-        showlegend=True,
-        bargap=0.28,
-        dragmode=False,
-        margin={"l": 8, "r": 12, "t": 76, "b": 8},
-        legend={"orientation": "h", "x": 0, "y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
-    )
-    return fig
 
 
 def schedule_figure(

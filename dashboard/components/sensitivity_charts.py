@@ -16,6 +16,8 @@ __all__ = ["curves_figure", "heatmap_figure"]
 _LIGHT_SCALE = ["#eef3f0", "#f5dfae", "#f0b25f", "#d9743a", "#a93a35", "#611a3c"]
 _DARK_SCALE = ["#22302b", "#5b4326", "#93572c", "#cc7440", "#ee9f63", "#ffe3b0"]
 _ROW_PX = 20
+_UPRIGHT = {"type": "line", "xref": "x", "yref": "y domain", "y0": 0, "y1": 1}
+_LEVEL = {"type": "line", "xref": "x domain", "yref": "y", "x0": 0, "x1": 1}
 
 
 def heatmap_figure(
@@ -46,141 +48,143 @@ def heatmap_figure(
         else "loss gained"
     )
     scale = _DARK_SCALE if dark else _LIGHT_SCALE
-    fig = figure(height=max(180, _ROW_PX * len(layers) + 96))
-    fig.add_trace(
-        go.Heatmap(
-            z=z,
-            x=columns,
-            y=list(range(len(layers))),
-            zmin=0.0,
-            zmax=top,
-            colorscale=[[i / (len(scale) - 1), colour] for i, colour in enumerate(scale)],
-            xgap=2,
-            ygap=2,
-            hoverinfo="skip",
-            colorbar={
-                "title": {"text": unit, "side": "right"},
-                "thickness": 12,
-                "outlinewidth": 0,
-                "ticksuffix": "",
-                "len": min(1.0, 320 / max(180, _ROW_PX * len(layers))),
-                "y": 1.0,
-                "yanchor": "top",
-            },
-        )
-    )
+    cells = {
+        "type": "heatmap",
+        "z": z,
+        "x": columns,
+        "y": list(range(len(layers))),
+        "zmin": 0.0,
+        "zmax": top,
+        "colorscale": [[i / (len(scale) - 1), colour] for i, colour in enumerate(scale)],
+        "xgap": 2,
+        "ygap": 2,
+        "hoverinfo": "skip",
+        "colorbar": {
+            "title": {"text": unit, "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "ticksuffix": "",
+            "len": min(1.0, 320 / max(180, _ROW_PX * len(layers))),
+            "y": 1.0,
+            "yanchor": "top",
+        },
+    }
     points = [(column, row) for row in range(len(layers)) for column in range(len(levels))]
-    fig.add_trace(
-        go.Scatter(
-            x=[columns[column] for column, _ in points],
-            y=[row for _, row in points],
-            mode="markers",
-            marker={"symbol": "square", "size": _ROW_PX - 4, "opacity": 0.0},
-            customdata=[[layers[row], levels[column]] for column, row in points],
-            text=[_hover(result, layers[row], levels[column], metric) for column, row in points],
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
-        )
-    )
-    pinned = [(layer, overrides[name]) for layer, name in enumerate(layers) if name in overrides and levels]
-    if pinned:
-        ink = "#f4f1ea" if dark else "#15211c"
-        fig.add_trace(
-            go.Scatter(
-                x=[columns[int(np.argmin([abs(level - value) for level in levels]))] for _, value in pinned],
-                y=[row for row, _ in pinned],
-                mode="markers",
-                marker={"symbol": "square-open", "size": _ROW_PX - 5, "color": ink, "line": {"width": 2, "color": ink}},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
+    clicked = _marks(columns, points, {"symbol": "square", "size": _ROW_PX - 4, "opacity": 0.0}) | {
+        "customdata": [[layers[row], levels[column]] for column, row in points],
+        "text": [_hover(result, layers[row], levels[column], metric) for column, row in points],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+    del clicked["hoverinfo"]
+    ink = "#f4f1ea" if dark else "#15211c"
+    pinned = [
+        (int(np.argmin([abs(level - overrides[name]) for level in levels])), row)
+        for row, name in enumerate(layers)
+        if name in overrides and levels
+    ]
+    pin = {"symbol": "square-open", "size": _ROW_PX - 5, "color": ink, "line": {"width": 2, "color": ink}}
     waiting = [
         (levels.index(round(float(cell["sparsity"]), 6)), row)
         for row, name in enumerate(layers)
         for cell in cells_by_name(result).get(name, ())
         if not cell.get("settled", True)
     ]
-    if waiting:
-        fig.add_trace(
-            go.Scatter(
-                x=[columns[column] for column, _ in waiting],
-                y=[row for _, row in waiting],
-                mode="markers",
-                marker={"symbol": "circle-open", "size": 5, "color": "#8a938e", "line": {"width": 1}},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
-    edges = [-0.5, len(levels) - 0.5]
-    fig.update_xaxes(title=_alone(result), side="top", type="category", showgrid=False, range=edges)
-    fig.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(layers))),
-        ticktext=rows,
-        range=[len(layers) - 0.5, -0.5],
-        showgrid=False,
-        zeroline=False,
-        automargin=True,
+    ring = {"symbol": "circle-open", "size": 5, "color": "#8a938e", "line": {"width": 1}}
+    return figure(
+        height=max(180, _ROW_PX * len(layers) + 96),
+        x_title=_alone(result),
+        traces=[
+            cells,
+            clicked,
+            *([_marks(columns, pinned, pin)] if pinned else ()),
+            *([_marks(columns, waiting, ring)] if waiting else ()),
+        ],
+        layout={
+            "xaxis": {"side": "top", "type": "category", "range": [-0.5, len(levels) - 0.5]},
+            "yaxis": {
+                "tickmode": "array",
+                "tickvals": list(range(len(layers))),
+                "ticktext": rows,
+                "range": [len(layers) - 0.5, -0.5],
+                "showgrid": False,
+            },
+            "clickmode": "event+select",
+            "margin": {"r": 8, "t": 56},
+        },
     )
-    fig.update_layout(
-        hovermode="closest", clickmode="event+select", dragmode=False, margin={"l": 8, "r": 8, "t": 56, "b": 8}
-    )
-    return fig
+
+
+def _marks(columns: Sequence[str], places: Sequence[tuple[int, int]], marker: Mapping[str, Any]) -> dict[str, Any]:
+    """A marker on each (column, row)."""
+    return {
+        "type": "scatter",
+        "x": [columns[column] for column, _ in places],
+        "y": [row for _, row in places],
+        "mode": "markers",
+        "marker": dict(marker),
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def curves_figure(
     result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, *, metric: str, overrides: Mapping[str, float]
 ) -> go.Figure:
     """Curves with interval bands of the chosen layers; the dense model is the dotted line."""
-    fig = figure(height=340)
     percent = quantity == "score"
     factor = 100.0 if percent else 1.0
+    traces: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     for index, layer in enumerate(layers):
         line = curve(result, layer, quantity)
         if line is None:
             continue
         colour = PALETTE[index % len(PALETTE)]
         x = [100.0 * value for value in line.sparsity]
-        fig.add_trace(
-            go.Scatter(
-                x=[*x, *reversed(x)],
-                y=[factor * v for v in line.high] + [factor * v for v in reversed(line.low)],
-                mode="lines",
-                fill="toself",
-                fillcolor=faded(colour, 0.16),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=layer,
-            )
-        )
-        fig.add_trace(
-            go.Scatter(
-                x=x,
-                y=[factor * v for v in line.y],
-                mode="lines+markers",
-                name=chart_text(layer, 34),
-                legendgroup=layer,
-                line={"width": 2, "color": colour, "dash": DASHES[index % len(DASHES)]},
-                marker={"size": 7, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
-                customdata=[[factor * low, factor * high] for low, high in zip(line.low, line.high, strict=True)],
-                hovertemplate=(
-                    f"{escape(layer)}<br>%{{x:.0f}} % removed<br>%{{y:.2f}}{' %' if percent else ''} "
-                    "[%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>"
-                ),
-            )
-        )
+        band = {
+            "type": "scatter",
+            "x": [*x, *reversed(x)],
+            "y": [factor * v for v in line.high] + [factor * v for v in reversed(line.low)],
+            "mode": "lines",
+            "fill": "toself",
+            "fillcolor": faded(colour, 0.16),
+            "line": {"width": 0},
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "legendgroup": layer,
+        }
+        middle = {
+            "type": "scatter",
+            "x": x,
+            "y": [factor * v for v in line.y],
+            "mode": "lines+markers",
+            "name": chart_text(layer, 34),
+            "legendgroup": layer,
+            "line": {"width": 2, "color": colour, "dash": DASHES[index % len(DASHES)]},
+            "marker": {"size": 7, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
+            "customdata": [[factor * low, factor * high] for low, high in zip(line.low, line.high, strict=True)],
+            "hovertemplate": (
+                f"{escape(layer)}<br>%{{x:.0f}} % removed<br>%{{y:.2f}}{' %' if percent else ''} "
+                "[%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>"
+            ),
+        }
+        traces += [band, middle]
         if layer in overrides:
-            fig.add_vline(x=100.0 * overrides[layer], line={"color": colour, "width": 1, "dash": "dash"})
+            at, look = 100.0 * overrides[layer], {"color": colour, "width": 1, "dash": "dash"}
+            lines.append({**_UPRIGHT, "x0": at, "x1": at, "line": look})
     dense = (result.get("dense") or {}).get("score") if percent else 0.0
     if dense is not None:
-        fig.add_hline(y=factor * dense, line={"width": 1, "dash": "dot", "color": "#8a938e"})
-    fig.update_xaxes(title=f"{_alone(result)}, %", range=[-2, 100], dtick=20)
+        at, look = factor * dense, {"width": 1, "dash": "dot", "color": "#8a938e"}
+        lines.append({**_LEVEL, "y0": at, "y1": at, "line": look})
     gained = "energy removed" if result.get("estimated") else "loss gained"
-    fig.update_yaxes(title=f"{metric}, %" if percent else gained)
-    fig.update_layout(hovermode="closest", showlegend=True)
-    return fig
+    return figure(
+        height=340,
+        x_title=f"{_alone(result)}, %",
+        y_title=f"{metric}, %" if percent else gained,
+        legend=True,
+        traces=traces,
+        layout={"xaxis": {"range": [-2, 100], "dtick": 20}, "shapes": lines},
+    )
 
 
 def _alone(result: Mapping[str, Any]) -> str:
