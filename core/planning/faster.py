@@ -71,6 +71,7 @@ def speed_questions(
     weights: Mapping[str, Any],
     sheet: GroupSheet | None = None,
     sensitivity: Mapping[str, Any] | None = None,
+    planned: Mapping[str, float] | None = None,
 ) -> list[SpeedQuestion]:
     """What to ask about the largest layers (by work) that the plan changes; empty for a plan that removes nothing.
 
@@ -78,6 +79,8 @@ def speed_questions(
         description: result of ``describe_model``.
         weights: ``LayerWeights`` of every prunable layer.
         sheet: the model's groups; needed by plans that remove units.
+        sensitivity: measured curves, for the allocation of that name.
+        planned: sparsity of every layer under this plan where ``preview`` has said it already.
 
     Raises:
         PlanError: when the plan is impossible, or the groups are needed and not known.
@@ -92,8 +95,10 @@ def speed_questions(
         kept = {name: tuple(left.get(name, row["weight_shape"])) for name, row in layers.items()}
         gone = {name: 1.0 - math.prod(kept[name]) / math.prod(row["weight_shape"]) for name, row in layers.items()}
     else:
-        rows = preview(plan, weights, description, sensitivity)["layers"]
-        gone = {str(row["name"]): float(row["sparsity"]) for row in rows}
+        if planned is None:
+            rows = preview(plan, weights, description, sensitivity)["layers"]
+            planned = {str(row["name"]): float(row["sparsity"]) for row in rows}
+        gone = dict(planned)
         kept = {name: _as_channels(row["weight_shape"], gone.get(name, 0.0)) for name, row in layers.items()}
     changed = [name for name in layers if gone.get(name, 0.0) > 0.0]
     largest = sorted(changed, key=lambda name: -int(layers[name].get("macs") or 0))[:_LAYERS]

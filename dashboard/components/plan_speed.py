@@ -28,12 +28,15 @@ def draw_speed(
     model: Model,
     *,
     sheet: GroupSheet | None,
-    sensitivity: Mapping[str, Any] | None = None,
+    planned: Mapping[str, float] | None = None,
 ) -> None:
-    """The question, the running measurement, or the answer; nothing for a plan that is impossible or idle."""
+    """The question, the running measurement, or the answer; nothing for a plan that is impossible or idle.
+
+    ``planned``: sparsity per layer, for plans that remove weights.
+    """
     try:
         questions = speed_questions(
-            plan, model.description, weights=stored.weight_statistics(model), sheet=sheet, sensitivity=sensitivity
+            plan, model.description, weights=stored.weight_statistics(model), sheet=sheet, planned=planned
         )
     except PlanError:
         return

@@ -130,8 +130,8 @@ def _layers(
             draw_check(session, editor.plan, _data(session), metric=metric, reason=shown.problem, checks=checks)
             draw_search(editor, session, metric=metric, reason=_no_data(session))
         curves = sensitivity.result if sensitivity is not None else None
-        if not removes_units(editor.plan.method):
-            draw_speed(session, editor.plan, model, sheet=None, sensitivity=curves)
+        if not removes_units(editor.plan.method) and shown.body is not None:
+            draw_speed(session, editor.plan, model, sheet=None, planned=shown.planned)
         _bars(editor.plan, layers, shown)
         draw_diff(
             editor,
