@@ -16,6 +16,8 @@ _MOST = 0.8
 _NAMED = 3
 _REST = 0.2
 """What no layer explains is mentioned when it is a larger part than this."""
+_TRIFLE = 0.03
+"""Layers that take a smaller share of the time are not worth a word."""
 _BLOCK = 8
 _NOTHING_MS = 1e-9
 _VERSION = 1
@@ -192,6 +194,7 @@ class SpeedDifference:
             layer
             for layer in self.layers
             if layer.smaller
+            and layer.before_ms >= _TRIFLE * self.before_ms
             and layer.saved_ms <= 0.02 * layer.before_ms
             and any(
                 old % _BLOCK == 0 and new % _BLOCK

@@ -9,16 +9,20 @@ from core.analysis.runtimes import LATENCY_RUNTIMES
 from core.store.records import Measurement, Session
 from dashboard.components.compare_data import Row
 from dashboard.components.compare_grid import draw_grid
-from dashboard.components.compare_predicted import draw_predicted
+from dashboard.components.compare_predicted import draw_predicted, predicted_of
 from dashboard.components.format import ago, escape, short
 from dashboard.components.forms import settings_form
 from dashboard.components.jobs import job_banner, latest_job, submit
+from dashboard.components.presenter import presenting
 
 __all__ = ["draw_latency"]
 
 
 def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | None) -> None:
     """The form, the running job, and the words that belong to the newest measurement."""
+    timed = newest is not None or any(not row.dense and predicted_of(row.variant) is not None for row in rows)
+    if presenting() and not timed:
+        return
     st.subheader("Latency")
     job = latest_job(session.id, "measure")
     if job is not None and job.state.live:

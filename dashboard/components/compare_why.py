@@ -19,6 +19,7 @@ from dashboard.components.compare_data import Row
 from dashboard.components.format import ago, chart_text, escape, milliseconds, percent, short
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.paired_bars import paired_bars
+from dashboard.components.presenter import presenting
 from dashboard.components.tables import csv_bytes, table
 
 __all__ = ["counted", "draw_why", "stored_difference", "why_figure", "why_frame"]
@@ -33,7 +34,8 @@ def draw_why(
     rows: Sequence[Row], session: Session, model: Model, measurements: Mapping[str, Sequence[Measurement]]
 ) -> None:
     """The section: two variants, the sentence, the bars, the table; a button that measures what is missing."""
-    if len(rows) < 2:
+    known = any(item.kind == _KIND for items in measurements.values() for item in items)
+    if len(rows) < 2 or (presenting() and not known):
         return
     st.subheader("Why is it faster, or not?")
     by_id = {row.variant.id: row.variant for row in rows}
@@ -71,22 +73,22 @@ def _choose(by_id: Mapping[str, Variant]) -> tuple[Variant, Variant]:
     """The two variants: dense and the newest, or what the address names."""
     ids = list(by_id)
 
-    def choice(side: str, label: str, start: str) -> Variant:
-        wanted = state.requested_id(side)
+    def choice(label: str, parameter: str, key: str, start: str) -> Variant:
+        wanted = state.requested_id(parameter)
         chosen = st.selectbox(
             label,
             ids,
             index=ids.index(wanted if wanted is not None and wanted in by_id else start),
-            format_func=lambda key: short(by_id[key].name, 60),
-            key=f"why-{side}",
+            format_func=lambda chosen: short(by_id[chosen].name, 60),
+            key=key,
         )
         return by_id[chosen]
 
     left, right = st.columns(2)
     with left:
-        before = choice("before", "From", ids[0])
+        before = choice("From", "before", "why-before", ids[0])
     with right:
-        after = choice("after", "To", ids[-1])
+        after = choice("To", "after", "why-after", ids[-1])
     return before, after
 
 

@@ -9,13 +9,14 @@ from dashboard.catalogue import catalogue, streamlit_page
 from .format import escape, short
 from .view_state import PRESENT, query_of, restore
 
-__all__ = ["draw", "show"]
+__all__ = ["draw", "presenting", "show"]
 
 _STYLE = """<style>
 .stMainBlockContainer { max-width: 1440px; }
 .esp-cmp table, .esp-figs, [data-testid="stCaptionContainer"] { zoom: 1.12; }
 /* Work waits: what is looked at stays, what starts something or takes files away does not. */
-.stExpander, .stPopover, .stDownloadButton, .st-key-export-card { display: none; }
+.stExpander, .stPopover, .stDownloadButton, .st-key-export-card, .st-key-why-start, .st-key-measure-times,
+  .st-key-plan-times { display: none; }
 .st-key-presenter { border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); padding-bottom: .5rem; }
 .esp-view { font-family: "Source Serif", serif; font-size: 1.5rem; font-weight: 600; line-height: 1.25; }
 .esp-view small { font-family: "Source Sans", sans-serif; font-size: .95rem; font-weight: 400; opacity: .7;
@@ -37,6 +38,11 @@ def draw() -> bool:
         restore(views[place].body)
     _head(session, views, place)
     return True
+
+
+def presenting() -> bool:
+    """Whether the page is shown as a view: sections that only offer work leave their headings out, too."""
+    return state.requested_id(PRESENT) is not None
 
 
 def show(session: Session, view: View) -> None:
