@@ -24,6 +24,7 @@ __all__ = [
     "draw",
     "faded",
     "figure",
+    "settled",
 ]
 
 PALETTE = ("#159A80", "#D9662B", "#2E86C1", "#B08410", "#B8659A", "#3C97CF", "#8A897F")
@@ -98,6 +99,13 @@ def figure(
     for name, value in (layout or {}).items():
         style[name] = {**style[name], **value} if isinstance(style.get(name), dict) else value
     return go.Figure({"data": list(traces), "layout": style})
+
+
+def settled(shown: go.Figure) -> go.Figure:
+    """The figure, which is not changed any more: what the browser gets is made of it once, not at every drawing."""
+    made = shown.to_dict()
+    shown.to_dict = lambda: made
+    return shown
 
 
 def draw(

@@ -20,6 +20,9 @@ from dashboard.components.training_data import Span
 
 __all__ = ["course_figure", "course_of", "draw_course", "teachers"]
 
+_POINTS = 400
+"""As many as a line of this width can show."""
+
 
 def course_of(plan: Plan) -> Course | None:
     """The course of the plan; None for methods that do not train, and while their settings are not valid."""
@@ -84,11 +87,21 @@ def _forecast(plan: Plan, course: Course, session: Session) -> Forecast | None:
     return forecast(store, plan, course, data=store.get_dataset(session.data_id), dense=dense)
 
 
+def _drawn(levels: Sequence[float]) -> list[int]:
+    """The epochs that the line needs: all of a few hundred, else those in which a level ends, evenly thinned out."""
+    last = len(levels) - 1
+    if last <= _POINTS:
+        return list(range(last + 1))
+    ends = [0, *(epoch for epoch in range(1, last) if levels[epoch + 1] != levels[epoch])]
+    return [*ends[:: -(-len(ends) // _POINTS)], last]
+
+
 def course_figure(course: Course, target: float) -> go.Figure:
     """Planned sparsity at the end of every epoch, stages shaded, the exact end marked."""
-    epochs = list(range(len(course.sparsity) + 1))
     # Before the first epoch nothing is hidden, except by methods that prune first and train then.
-    levels: Sequence[float] = [0.0, *course.sparsity]
+    planned: Sequence[float] = [0.0, *course.sparsity]
+    epochs = _drawn(planned)
+    levels = [planned[epoch] for epoch in epochs]
     fig = figure(height=230, x_title="epoch")
     spans, first = [], 1
     for name, count in course.stages:
@@ -126,7 +139,7 @@ def course_figure(course: Course, target: float) -> go.Figure:
             hovertemplate="the end, exactly: %{y:.4%}<extra></extra>",
         )
     )
-    top = max(target, *levels)
+    top = max(target, *planned)
     fig.update_xaxes(range=[0, epochs[-1] * 1.03 + 0.2], tickformat="d")
     fig.update_yaxes(range=[0, max(0.1, 1.1 * top)], tickformat=".0%", nticks=5)
     fig.update_layout(margin={"l": 8, "r": 12, "t": 26, "b": 8})

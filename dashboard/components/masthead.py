@@ -11,7 +11,7 @@ from dashboard.catalogue import catalogue
 from . import data_away, keep_view
 from .badges import chips_html
 from .format import escape, score, short
-from .jobs import POLL_S, job_line, live_jobs
+from .jobs import job_line, live_jobs
 
 __all__ = ["draw"]
 
@@ -21,6 +21,10 @@ _OTHERS = {
 }
 
 _ORIGINS = {"fork": "forked from", "import": "imported"}
+_FOLLOWING = "runs"
+"""The page that says itself, and in full, what is being worked on."""
+_LOOK_S = 2.0
+"""How often other pages look, in seconds; what they wait for themselves has a banner, which looks more often."""
 _ASIDE = 90
 """Pages from this place on are no step of the work: they stand apart."""
 
@@ -48,7 +52,7 @@ def draw(url: str = "") -> None:
                     state.link(entry.url)
             _person()
     if session is not None:
-        _strip(session)
+        _strip(session, url)
         data_away.draw(session)
         if not state.may_edit(session.id):
             _viewing(session)
@@ -77,12 +81,12 @@ def _viewing(session: Session) -> None:
     )
 
 
-def _strip(session: Session) -> None:
+def _strip(session: Session, url: str) -> None:
     facts, work = st.columns([3, 1], vertical_alignment="center")
     facts.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
-    live = live_jobs(session.id)
+    live = live_jobs(session.id) if url != _FOLLOWING else []
     with work:
-        st.fragment(_indicator, run_every=POLL_S if live else None)(session.id, tuple(job.id for job in live))
+        st.fragment(_indicator, run_every=_LOOK_S if live else None)(session.id, tuple(job.id for job in live))
 
 
 def _chips(session: Session) -> list[tuple[str, str]]:

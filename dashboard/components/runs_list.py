@@ -22,7 +22,7 @@ from dashboard.components.runs_data import (
     plan_of,
     summary_line,
 )
-from dashboard.components.runs_training import draw_training, history_of
+from dashboard.components.runs_training import draw_curves, draw_numbers, history_of
 from dashboard.components.sensitivity_data import cells_by_name, measured_cells, shown_cells
 from dashboard.components.training_data import outcome_sentence, trains
 
@@ -30,21 +30,20 @@ __all__ = ["draw_ended", "draw_live", "partial_words"]
 
 
 def draw_live(job: Job) -> None:
-    """A queued or running job with its progress and a way to stop it."""
-    with st.container(border=True, key=f"run-{job.id}"):
-        _title(job)
-        if job.state is JobState.RUNNING:
-            fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
-            st.progress(fraction, text=f"{100 * fraction:.0f} %" if job.total > 0 else "starting")
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            ahead = backend.runner().queue_position(job) if job.state is JobState.QUEUED else 0
-            st.caption(escape(summary_line(job, ahead=ahead), markdown=True))
-            if st.button("Cancel", icon=":material/stop:", key=f"run-cancel-{job.id}"):
-                cancel(job)
-        if trains(job):
-            draw_training(job)
-        else:
-            _partial(job)
+    """What a queued or running job does, how far it is, and a way to stop it; all but the curves of a training."""
+    _title(job)
+    if job.state is JobState.RUNNING:
+        fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
+        st.progress(fraction, text=f"{100 * fraction:.0f} %" if job.total > 0 else "starting")
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        ahead = backend.runner().queue_position(job) if job.state is JobState.QUEUED else 0
+        st.caption(escape(summary_line(job, ahead=ahead), markdown=True))
+        if st.button("Cancel", icon=":material/stop:", key=f"run-cancel-{job.id}"):
+            cancel(job)
+    if trains(job):
+        draw_numbers(job)
+    else:
+        _partial(job)
 
 
 def draw_ended(job: Job, *, unfold: bool = False) -> None:
@@ -81,7 +80,8 @@ def _training(job: Job, unfold: bool) -> None:
         return
     st.caption(escape(sentence, markdown=True))
     if st.toggle("Curves", value=unfold, key=f"run-curves-{job.id}"):
-        draw_training(job)
+        draw_numbers(job)
+        draw_curves(job)
 
 
 def _title(job: Job) -> None:

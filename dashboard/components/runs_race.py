@@ -1,6 +1,5 @@
 """Race: several training runs on one axis, by epoch or by seconds, and the numbers behind the curves."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +9,13 @@ import streamlit as st
 
 from core.store.records import Job, Variant
 from dashboard import backend
-from dashboard.components.charts import DASHES, MUTED, PALETTE, SYMBOLS, draw, faded, figure
+from dashboard.components.charts import DASHES, MUTED, PALETTE, SYMBOLS, draw, faded, figure, settled
 from dashboard.components.format import NOTHING, duration, escape, interval, percent, short
 from dashboard.components.runs_data import STATE_WORDS
 from dashboard.components.runs_training import history_of, progress_mark
 from dashboard.components.tables import table
 from dashboard.components.training_data import best_epoch, elapsed_s, epochs_of, line, metric_of, trains
+from dashboard.made_once import made_once
 
 __all__ = ["default_choice", "draw_race", "race_figure", "race_rows"]
 
@@ -81,10 +81,10 @@ def _follow(chosen: tuple[str, ...], by: str) -> None:
         )
 
 
-@functools.lru_cache(maxsize=16)
+@made_once(16)
 def _figure(marks: tuple[tuple[str, str, Any], ...], by: str) -> go.Figure:
     histories = {job_id: history_of(job_id) or {} for job_id, _, _ in marks}
-    return race_figure(histories, {job_id: name for job_id, name, _ in marks}, by=by)
+    return settled(race_figure(histories, {job_id: name for job_id, name, _ in marks}, by=by))
 
 
 def race_figure(histories: Mapping[str, Mapping[str, Any]], names: Mapping[str, str], *, by: str) -> go.Figure:

@@ -1,6 +1,5 @@
 """A training run on the Runs page: where it stands, in numbers and curves, while it runs and after it has ended."""
 
-import functools
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ import streamlit as st
 from core.store.records import Job, JobState
 from dashboard import backend
 from dashboard.components.badges import number_html, numbers
-from dashboard.components.charts import draw
+from dashboard.components.charts import draw, settled
 from dashboard.components.cut_charts import left_figure
 from dashboard.components.format import duration, percent, signed, whole
 from dashboard.components.runs_cuts import draw_cuts
@@ -25,8 +24,9 @@ from dashboard.components.training_data import (
     outcome_sentence,
     planned_epochs,
 )
+from dashboard.made_once import made_once
 
-__all__ = ["draw_training", "history_of", "progress_mark"]
+__all__ = ["draw_curves", "draw_numbers", "history_of", "progress_mark"]
 
 _TALL_PX = 460
 _WINDOW_FROM = 6
@@ -38,21 +38,25 @@ def history_of(job_id: str) -> dict[str, Any] | None:
     return None if written is None else _history(job_id, written, str(backend.workspace().folder))
 
 
-@functools.lru_cache(maxsize=32)
+@made_once(32)
 def _history(job_id: str, _written: datetime, _workspace: str) -> dict[str, Any] | None:
     partial = backend.store().partial(job_id)
     return partial if is_history(partial) else None
 
 
-def draw_training(job: Job) -> None:
-    """Numbers and curves. Curves are made anew once per epoch, not with every look at the run."""
+def draw_numbers(job: Job) -> None:
+    """Where the run stands, in numbers; nothing before it has begun to train."""
     history = history_of(job.id)
-    if history is None:
+    if history is not None:
+        numbers(_numbers_of(job, history))
+
+
+def draw_curves(job: Job) -> None:
+    """The curves. They are made anew once per epoch, for whoever looks, not with every look at the run."""
+    history = history_of(job.id)
+    if history is None or not epochs_of(history):
         if job.state is JobState.RUNNING:
             st.caption("The curves begin with the first epoch.")
-        return
-    numbers(_numbers_of(job, history))
-    if not epochs_of(history):
         return
     charts = st.container()
     window = _window(job, history)
@@ -90,26 +94,27 @@ def progress_mark(history: Mapping[str, Any]) -> tuple[Any, ...]:
     return len(epochs_of(history)), begun, len(history.get("events") or ()), history.get("restored_epoch")
 
 
-@functools.lru_cache(maxsize=32)
+@made_once(32)
 def _figures(job_id: str, _mark: tuple[Any, ...], dark: bool, window: tuple[int, int] | None) -> tuple[go.Figure, ...]:
     """Score, loss and, where the method reports them, layers; made once per epoch."""
     history = history_of(job_id) or {}
     made = [score_figure(history, window=window), loss_figure(history, window=window)]
     if layer_matrix(history)[0]:
         made.append(layers_figure(history, dark=dark, window=window))
-    return tuple(made)
+    return tuple(settled(shown) for shown in made)
 
 
-@functools.lru_cache(maxsize=32)
+@made_once(32)
 def _gate_figures(job_id: str, _mark: tuple[Any, ...], window: tuple[int, int] | None) -> tuple[go.Figure, ...]:
     """Where the method has gates, they and what stays of every group; made once per epoch."""
-    return gate_figures(history_of(job_id) or {}, window=window)
+    return tuple(settled(shown) for shown in gate_figures(history_of(job_id) or {}, window=window))
 
 
-@functools.lru_cache(maxsize=32)
+@made_once(32)
 def _left_figure(job_id: str, _mark: tuple[Any, ...], dark: bool, window: tuple[int, int] | None) -> go.Figure | None:
     """Where the method removes units while it trains, what is left of every group; made once per epoch."""
-    return left_figure(history_of(job_id) or {}, dark=dark, window=window)
+    shown = left_figure(history_of(job_id) or {}, dark=dark, window=window)
+    return None if shown is None else settled(shown)
 
 
 def _numbers_of(job: Job, history: Mapping[str, Any]) -> list[str]:

@@ -10,13 +10,19 @@ from dashboard.components.jobs import POLL_S, live_jobs
 from dashboard.components.runs_data import KIND_WORDS, split_live
 from dashboard.components.runs_list import draw_ended, draw_live
 from dashboard.components.runs_race import draw_race
+from dashboard.components.runs_training import draw_curves
 from dashboard.components.server_queue import draw_server_queue
+from dashboard.components.training_data import trains
 
 TITLE = "Runs"
 ICON = ""
 URL = "runs"
 ORDER = 50
 
+_Standing = tuple[tuple[str, JobState], ...]
+
+_CURVES_S = 3.0
+"""How often curves are asked for, in seconds: an epoch seldom takes less, and they weigh most of what is sent."""
 _PAGE = 15
 _LIMIT = 200
 
@@ -37,23 +43,52 @@ def render() -> None:
     live, ended = split_live(jobs)
     if live:
         st.subheader("Now")
-        st.fragment(_queue, run_every=POLL_S)(session.id, tuple(sorted(job.id for job in live)))
+        _now(session.id, live)
     else:
         draw_server_queue()
-    race = draw_race(jobs, poll_s=POLL_S)
+    race = draw_race(jobs, poll_s=_CURVES_S)
     if ended:
         _history(ended, alone=not live and not race)
     code_drawer("runs", {"session_id": session.id})
 
 
-def _queue(session_id: str, seen: tuple[str, ...]) -> None:
-    """The live jobs. When one has ended or come, the whole page is drawn anew: the history changes, too."""
-    live, _ = split_live(live_jobs(session_id))
-    if tuple(sorted(job.id for job in live)) != seen:
-        st.rerun(scope="app")
-    for job in live:
-        draw_live(job)
+def _now(session_id: str, live: list[Job]) -> None:
+    """The live jobs. Of a training the numbers, which are few, are asked for often, and its curves seldom."""
+    seen = _standing(live)
+    training = next((job for job in live if job.state is JobState.RUNNING and trains(job)), None)
+    if training is not None:
+        with st.container(border=True, key=f"run-{training.id}"):
+            st.fragment(_training, run_every=POLL_S)(session_id, training.id, seen)
+            st.fragment(draw_curves, run_every=_CURVES_S)(training)
+    if training is None or len(live) > 1 or backend.door() is not None:
+        st.fragment(_queue, run_every=POLL_S)(session_id, seen, None if training is None else training.id)
+
+
+def _training(session_id: str, job_id: str, seen: _Standing) -> None:
+    for job in _as_before(session_id, seen):
+        if job.id == job_id:
+            draw_live(job)
+
+
+def _queue(session_id: str, seen: _Standing, besides: str | None) -> None:
+    """The live jobs but one that is drawn already, and those of other people."""
+    for job in _as_before(session_id, seen):
+        if job.id != besides:
+            with st.container(border=True, key=f"run-{job.id}"):
+                draw_live(job)
     draw_server_queue()
+
+
+def _as_before(session_id: str, seen: _Standing) -> list[Job]:
+    """The live jobs. When one has begun, ended or come, the whole page is drawn anew: the history changes, too."""
+    live, _ = split_live(live_jobs(session_id))
+    if _standing(live) != seen:
+        st.rerun(scope="app")
+    return live
+
+
+def _standing(live: list[Job]) -> _Standing:
+    return tuple((job.id, job.state) for job in live)
 
 
 def _history(ended: list[Job], *, alone: bool) -> None:

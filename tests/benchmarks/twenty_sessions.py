@@ -4,9 +4,10 @@
     uv run python -m tests.benchmarks.twenty_sessions --sessions 50 --json twenty.json
 
 One server (``run_app.py``) whose worker trains. The people are tabs that speak Streamlit's websocket without a browser:
-all but one have the Runs page open, which follows the training once a second, as a browser would; one clicks on the
-Plan page, about twice a second, and an answer lasts until the server has sent all of it. What a browser needs to draw
-it comes on top (tests/benchmarks/responsiveness.py clicks in Chromium). First without the others, then with them.
+all but one have the Runs page open, which follows the training as often as a browser would be told to; one clicks on
+the Plan page, about twice a second, and an answer lasts until the server has sent all of it. What a browser needs to
+draw it comes on top (tests/benchmarks/responsiveness.py clicks in Chromium). First without the others, then with them;
+between the two nobody clicks, and what the followers cost is read.
 """
 
 import argparse
@@ -44,10 +45,22 @@ class Watcher(threading.Thread):
         with Tab(self._server.url, patience_s=300) as tab:
             fragments = tab.open("runs", session=self._session).fragments
             self.ready.set()
-            while not self._end.wait(min(fragments.values(), default=1.0)):
-                for fragment in list(fragments):
-                    answer = tab.poll(fragment, "runs", session=self._session)
-                    self.answers_s.append(answer.seconds)
+            due = _from_now(fragments)
+            while due:
+                fragment = min(due, key=lambda name: due[name])
+                if self._end.wait(max(0.0, due[fragment] - time.monotonic())):
+                    return
+                answer = tab.poll(fragment, "runs", session=self._session)
+                self.answers_s.append(answer.seconds)
+                due[fragment] = time.monotonic() + fragments[fragment]
+                if answer.fragments:  # the whole page was drawn anew
+                    fragments = answer.fragments
+                    due = _from_now(fragments)
+
+
+def _from_now(fragments: dict[str, float]) -> dict[str, float]:
+    """When each fragment is asked for next."""
+    return {name: time.monotonic() + interval for name, interval in fragments.items()}
 
 
 def main() -> None:
@@ -67,7 +80,9 @@ def main() -> None:
                 watcher.start()
             for watcher in watchers:
                 watcher.ready.wait(300)
+            cost = _cost(server, options.alone_s)
             rows.append(_series(f"{options.sessions} sessions", server, session, options))
+            rows[-1]["cpu_per_follower"] = cost / max(1, len(watchers))
             rows[-1]["images_per_s"] = _speed(workspace, job.id)
             stop.set()
             for watcher in watchers:
@@ -84,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--clicks", type=int, default=60)
+    parser.add_argument("--alone-s", type=float, default=15.0, help="seconds in which nobody clicks")
     parser.add_argument("--threads", type=int, default=available_cores(), help="of the training")
     parser.add_argument("--model", default="digits_resnet")
     parser.add_argument("--checkpoint")
@@ -105,6 +121,18 @@ def _series(state: str, server: Server, session: str, options: argparse.Namespac
         "clicks": {"n": options.clicks, **_percentiles(taken[3:])},
         "memory_mb": _memory(server),
     } | {"load": os.getloadavg()[0]}
+
+
+def _cost(server: Server, seconds: float) -> float:
+    """Processor seconds of the server per second, while people follow the training and nobody clicks.
+
+    A machine that is busy otherwise makes answers slower, and hardly changes this.
+    """
+    process = psutil.Process(server.process.pid)
+    began, before = time.monotonic(), process.cpu_times()
+    time.sleep(seconds)
+    after = process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / (time.monotonic() - began)
 
 
 def _percentiles(seconds: list[float]) -> dict[str, float]:
@@ -144,6 +172,7 @@ def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         )
     polls = rows[-1]["polls"]
     print(f"polls of the others: {polls['n']}, p50 {polls['p50_ms']:.0f} ms, p95 {polls['p95_ms']:.0f} ms")
+    print(f"processor time of the server per follower: {1000 * rows[-1]['cpu_per_follower']:.1f} ms per second")
     grown = rows[1]["memory_mb"]["server"] - rows[0]["memory_mb"]["server"]
     print(f"memory per session: {grown / max(1, options.sessions - 1):.1f} MB")
 

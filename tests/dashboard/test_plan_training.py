@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.methods import METHODS
+from core.methods import METHODS, Course
 from core.pruning.plan import Plan
 from core.store import Workspace
 from dashboard.components.course import course_figure, course_of, teachers
@@ -34,6 +34,16 @@ def test_every_method_that_trains_draws_its_course(method: str) -> None:
     end = shown.data[-1]
     assert end.x[0] == course.epochs
     assert end.y[0] == (0.87 if METHODS[method].removes != "nothing" else 0.0)
+
+
+def test_the_line_of_a_very_long_run_is_thinned_out_and_steps_where_the_run_steps() -> None:
+    steps = Course(sparsity=(0.1,) * 5000 + (0.5,) * 5000, stages=(("Train", 10_000),))
+    line = course_figure(steps, 0.5).data[0]
+    assert list(zip(line.x, line.y, strict=True)) == [(0, 0.0), (5000, 0.1), (10_000, 0.5)]
+    slope = Course(sparsity=tuple(epoch / 20_000 for epoch in range(10_000)), stages=(("Train", 10_000),))
+    line = course_figure(slope, 0.5).data[0]
+    assert 100 < len(line.x) < 500
+    assert (line.x[0], line.x[-1], line.y[-1]) == (0, 10_000, slope.sparsity[-1])
 
 
 def test_one_shot_has_none(served: Workspace, open_page: OpenPage) -> None:

@@ -56,7 +56,7 @@ def test_a_tab_that_closes_stops_nothing_and_the_next_one_shows_it(server: Serve
     with at_work(server, workspace) as (session, job):
         with Tab(server.url) as tab:
             answer = tab.open("runs", session=session.id)
-            assert "test_count" in answer.text
+            assert "running" in answer.text
             assert answer.fragments, "the page follows the run"
         done = workspace.store.get_job(job.id).done
         time.sleep(1.5)
