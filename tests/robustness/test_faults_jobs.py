@@ -22,6 +22,7 @@ from tests.jobs import conftest as _kinds  # noqa: F401 - registers the tiny kin
 from tests.jobs.running import MODEL, opened
 from tests.jobs.test_runner_process import wait_until_warm, worker_pid
 
+from ..patience import patient
 from .servers import ended, running, serve, until
 
 PATIENCE_S = 300.0
@@ -55,13 +56,11 @@ def state_of(workspace: Workspace, session: Session) -> tuple[list[str], int]:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with pytest.MonkeyPatch.context() as patch:
+    with Workspace.open(tmp_path_factory.mktemp("hungry")) as workspace, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ESPALIER_JOB_MEMORY_MB", "600")
-        with (
-            Workspace.open(tmp_path_factory.mktemp("hungry")) as workspace,
-            Runner(workspace, import_torch=False) as runner,
-        ):
+        with Runner(workspace, import_torch=False) as runner:
             wait_until_warm(runner)
+            patch.undo()  # the worker has read it; those of the other tests of this module shall not
             yield runner
 
 
@@ -104,7 +103,7 @@ class TestCancel:
             began = time.monotonic()
             quick.cancel(job.id)
             assert quick.wait(job.id, timeout_s=30).state is JobState.CANCELLED
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < patient(2)
         work = quick.submit("test_count", {"n": 10_000, "pause_s": 0.01})
         running(quick.workspace, work)
         alone = quick.submit("test_alone", {"seconds": 4.0})
@@ -112,7 +111,7 @@ class TestCancel:
         began = time.monotonic()
         quick.cancel(work.id)
         assert quick.wait(work.id, timeout_s=30).state is JobState.CANCELLED
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < patient(2)
         quick.cancel(alone.id)
         assert quick.wait(alone.id, timeout_s=30).state is JobState.CANCELLED
         assert store.jobs(states=[JobState.QUEUED, JobState.RUNNING]) == []
@@ -197,7 +196,7 @@ class TestEachPhase:
                 if stopped.state is JobState.DONE:
                     continue  # it was quicker
                 assert stopped.state is (JobState.FAILED if kill else JobState.CANCELLED), stopped.error
-                assert kill or time.monotonic() - began < 2 + os.getloadavg()[0]
+                assert kill or time.monotonic() - began < patient(2)
                 assert state_of(workspace, session) == before, f"{name}: nothing half is listed"
                 if checkpoint_epoch(workspace, stopped) is not None:
                     real.resume(job.id)
@@ -241,7 +240,7 @@ class TestEachPhase:
                 break
             assert stopped.state is JobState.CANCELLED, stopped.error
             # Reading torch's own start or one batch cannot be interrupted; on a quiet machine both are below 2 s.
-            assert time.monotonic() - began < 2 + 2 * os.getloadavg()[0]
+            assert time.monotonic() - began < patient(2)
             assert state_of(real.workspace, where) == before
         assert run(real, kind, payload, where).result is not None
 
