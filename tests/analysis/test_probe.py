@@ -16,6 +16,8 @@ from core.analysis.runtimes import LATENCY_RUNTIMES
 from core.comb.geometry import LayerGeometry
 from core.errors import MeasurementError, PlanError
 
+from ..patience import patient
+
 CONV = LayerGeometry("convolution", (64, 64, 3, 3), (28, 28), (1, 1), (1, 1), (1, 1))
 EVERY = {
     "convolution": CONV,
@@ -73,7 +75,7 @@ def test_the_answer_is_complete_and_in_time() -> None:
     probe(layers, settings=ProbeSettings(budget_s=0.01))  # loading libraries is not measuring
     started = time.perf_counter()
     result = probe(layers, settings=ProbeSettings(budget_s=1.0), work=6)
-    assert time.perf_counter() - started < 6.0  # generous: the machine of the tests is shared
+    assert time.perf_counter() - started < patient(6)
     json.dumps(result)
     assert {row["runtime"] for row in result["rows"]} == set(AVAILABLE)
     for row in result["rows"]:

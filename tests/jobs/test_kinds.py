@@ -11,6 +11,7 @@ from core.analysis.speed_difference import SpeedDifference
 from core.jobs import Runner
 from core.store import JobState, Session, Variant
 
+from ..patience import patient
 from .running import DATA, MODEL, result, run
 
 FAST = {"levels": [0.5, 0.9], "images": 60}
@@ -216,7 +217,7 @@ def test_sensitivity_is_cancelled_continued_and_then_cached(runner: Runner, sess
     assert done_before.items() <= settled_cells(finished.result).items()
     started = time.monotonic()
     assert result(runner, "sensitivity", {"settings": FAST}, session)["sensitivity_id"] == finished.id
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < patient(1)
     # It serves the allocation of that name.
     made = result(runner, "prune", {"plan": {"allocation": "sensitivity", "sparsity": 0.5}}, session)
     assert store.get_variant(made["variant_id"]).plan is not None
