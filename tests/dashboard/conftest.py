@@ -15,10 +15,16 @@ from streamlit.util import calc_hash
 
 from core.store import Workspace
 from dashboard import backend
+from dashboard.components import charts
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "entry" / "main.py"
 
 OpenPage = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _plotly_checks_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "CHECKED", True)
 
 
 @pytest.fixture
