@@ -24,6 +24,7 @@ def main() -> None:
     page = st.navigation([streamlit_page(entry) for entry in entries], position="hidden")
     theme.inject()
     try:
+        backend.check()
         door = backend.door()
         if door is not None and visitor.person(door) is None and not _is_public(page.url_path):
             login.draw(door)

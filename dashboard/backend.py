@@ -19,7 +19,7 @@ from core.jobs.personal import PersonalRunner
 from core.store import Store, Workspace
 from dashboard import visitor
 
-__all__ = ["close", "count_upload", "door", "runner", "start", "store", "workspace"]
+__all__ = ["check", "close", "count_upload", "door", "runner", "start", "store", "workspace"]
 
 RUNNER_MODE = "ESPALIER_RUNNER"
 
@@ -72,6 +72,12 @@ def close() -> None:
         if _workspace is not None:
             _workspace.close()
         _workspace = _runner = _door = None
+
+
+def check() -> None:
+    """Raises StoreError when the workspace is gone (see ``Workspace.check``): before a page draws half of what it
+    shows."""
+    start().workspace.check()
 
 
 def door() -> Door | None:

@@ -1,5 +1,6 @@
 """A lane: one thread that takes queued jobs of its kinds, one at a time, and writes how they ended."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ __all__ = ["JobLane"]
 
 # New jobs wake the lane at once; this is how often it looks by itself (a database that was busy, a job of a restart).
 _POLL_S = 5.0
-_FINISH_ATTEMPTS = 5
 
 _INTERRUPTED = "The server was stopped while this job ran; start it again."
 
@@ -55,6 +55,7 @@ class JobLane:
         self._stopping = False
         self._warm = False
         self._job: Job | None = None
+        self._unwritten: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._loop, name=f"espalier-{name}", daemon=True)
 
     def start(self, *, warm: bool) -> None:
@@ -121,6 +122,7 @@ class JobLane:
             self.executor.end()
 
     def _serve(self) -> None:
+        problem = ""
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or (self._news and not self._held), timeout=_POLL_S)
@@ -129,12 +131,19 @@ class JobLane:
                 if self._held:
                     continue
             try:
+                self._write_ends()
                 job = self._take()
+                problem = ""
                 if job is not None:
                     self._run(job)
                     self._last_job = time.monotonic()
                 elif self._rest_after_s is not None and time.monotonic() - self._last_job > self._rest_after_s:
                     self.executor.rest()
+            except StoreError as error:
+                if problem != str(error):
+                    problem = str(error)
+                    log.error("The job runner (%s) waits: %s", self.name, problem)
+                time.sleep(1.0)
             except Exception as error:
                 # The lane outlives everything: a full disk now must not stop the jobs of tomorrow.
                 log.exception("The job runner (%s) met an error: %s", self.name, error)
@@ -172,12 +181,21 @@ class JobLane:
         error = outcome.error
         if outcome.state is JobState.INTERRUPTED and error is None:
             error = _INTERRUPTED
-        for attempt in range(_FINISH_ATTEMPTS):
-            try:
-                self._store.finish_job(
-                    job.id, outcome.state, result=outcome.result, error=error, traceback=outcome.traceback
-                )
-                return
-            except StoreError as problem:
-                log.warning("The end of job %s was not written (%s); trying again.", job.id, problem)
-                time.sleep(0.5 * 2**attempt)
+        self._unwritten.append(
+            functools.partial(
+                self._store.finish_job,
+                job.id,
+                outcome.state,
+                result=outcome.result,
+                error=error,
+                traceback=outcome.traceback,
+            )
+        )
+        self._write_ends()
+
+    def _write_ends(self) -> None:
+        """Write how jobs ended. What cannot be written now (full disk, a workspace that is gone) is tried again before
+        the next job begins."""
+        while self._unwritten:
+            self._unwritten[0]()
+            del self._unwritten[0]

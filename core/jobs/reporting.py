@@ -26,6 +26,7 @@ class Reporter:
         self._eta = EtaEstimator()
         self._progress: dict[str, Any] | None = None
         self._partial: Mapping[str, Any] | None = None
+        self._problem = ""
         self._written = self._partial_written = self._polled = time.monotonic()
         self._written -= PROGRESS_INTERVAL_S
         self._partial_written -= PARTIAL_INTERVAL_S
@@ -60,7 +61,9 @@ class Reporter:
                 return not self._store.should_stop(self._job_id)
         except StoreError as error:
             # A full disk or a busy database must not end the job: its news come late, its result is what counts.
-            log.warning("Progress of job %s was not written: %s", self._job_id, error)
+            if self._problem != str(error):
+                self._problem = str(error)
+                log.warning("Progress of job %s was not written: %s", self._job_id, error)
             self._written = self._partial_written = self._polled = time_s
         return True
 

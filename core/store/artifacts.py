@@ -160,7 +160,7 @@ class Artifacts:
             temporary = self._temporary / secrets.token_hex(8)
             with file_errors("store a file in", self.root):
                 try:
-                    temporary.mkdir(parents=True)
+                    temporary.mkdir()  # no parents: a workspace that is gone is not begun anew
                     write(temporary)
                     fsync_tree(temporary)
                     place.parent.mkdir(exist_ok=True)

@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
+from .presence import Presence
+
 __all__ = [
     "SCHEMA_VERSION",
     "datasets",
@@ -281,7 +283,23 @@ def open_engine(url: str | None, file: Path) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if not url:
+        _stay_with(engine, Presence(file))
     return engine
+
+
+def _stay_with(engine: Engine, database: Presence) -> None:
+    """Refuse new and kept connections as soon as the file is no longer the one that the first connection opened."""
+
+    def before(*_arguments: Any) -> None:
+        database.check()
+
+    def after(*_arguments: Any) -> None:
+        database.remember()
+
+    event.listen(engine, "do_connect", before)
+    event.listen(engine, "connect", after)
+    event.listen(engine, "checkout", before)
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -18,6 +18,7 @@ from .connection import new_id, now
 from .database import Store
 from .files import file_errors, write_atomically
 from .lock import ServerLock
+from .presence import VERSION_FILE, Presence
 from .tables import metadata
 
 __all__ = ["WORKSPACE_VERSION", "Workspace", "default_folder", "log"]
@@ -27,6 +28,9 @@ ENVIRONMENT = "ESPALIER_WORKSPACE"
 DATABASE_URL = "ESPALIER_DATABASE_URL"
 LOG_BYTES = 2_000_000
 
+_DATABASE = "espalier.sqlite"
+
+_TOLD = "espalier-stderr"
 _ARTIFACT_ID = re.compile(r"\b[0-9a-f]{64}\b")
 # What was used within the last hour is not collected: a job may be about to write the row that names it.
 _GRACE_S = 3600.0
@@ -54,6 +58,8 @@ class Workspace:
         self.checkpoints = CheckpointFolders(folder / "checkpoints")
         self.notice = notice
         self.lock = ServerLock(folder / "server.lock")
+        self._presence = Presence(folder / _DATABASE)
+        self._presence.remember()
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> "Workspace":
@@ -69,10 +75,18 @@ class Workspace:
             folder.mkdir(parents=True, exist_ok=True)
         _check_version(folder)
         _check_writable(folder)
-        store, notice = Store.open(folder / "espalier.sqlite", url=os.environ.get(DATABASE_URL))
+        store, notice = Store.open(folder / _DATABASE, url=os.environ.get(DATABASE_URL))
         if notice:
             log.warning(notice)
         return cls(folder, store=store, artifacts=Artifacts(folder / "artifacts"), notice=notice)
+
+    def check(self) -> None:
+        """Nothing while the workspace is where it was opened; cheap enough for every page.
+
+        Raises:
+            StoreError: when its folder or its database is gone, or was replaced by another one.
+        """
+        self._presence.check()
 
     def close(self) -> None:
         """Free the lock and close the database."""
@@ -95,6 +109,13 @@ class Workspace:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
+        if not any(handler.get_name() == _TOLD for handler in log.handlers):
+            # Whoever started the server is told, too: the file may be what is gone.
+            told = logging.StreamHandler()
+            told.set_name(_TOLD)
+            told.setLevel(logging.ERROR)
+            told.setFormatter(logging.Formatter("Espalier: %(message)s"))
+            log.addHandler(told)
 
     def collect_garbage(self, *, older_than_s: float = _GRACE_S) -> int:
         """Delete models, data sets, artifacts and checkpoints that nobody uses any more.
@@ -130,7 +151,7 @@ class Workspace:
 
 
 def _check_version(folder: Path) -> None:
-    file = folder / "espalier.json"
+    file = folder / VERSION_FILE
     if not file.exists():
         body: dict[str, Any] = {"format": "espalier-workspace", "version": WORKSPACE_VERSION, "created": str(now())}
         write_atomically(file, json.dumps(body, indent=2).encode())

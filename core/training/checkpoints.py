@@ -60,7 +60,8 @@ class Checkpoints:
         target = self.folder / f"{_PREFIX}{epoch:06d}"
         temporary = self.folder / f"{_TEMPORARY}{os.getpid()}"
         with _in_words(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):  # no further up: a workspace that is gone stays gone
+                folder.mkdir(exist_ok=True)
             shutil.rmtree(temporary, ignore_errors=True)
             try:
                 temporary.mkdir()

@@ -9,6 +9,7 @@ from core.errors import AccessError
 from core.reach import confined
 from core.store.records import Job, JobState, Session
 from dashboard import backend
+from dashboard.following import follow
 
 from .format import duration, escape
 
@@ -68,7 +69,7 @@ def job_banner(job: Job, *, key: str = "") -> None:
     """
     where = f"job-{key or 'banner'}-{job.id}"
     if job.state.live:
-        st.fragment(_follow, run_every=POLL_S)(job.id, where)
+        follow(_follow, every_s=POLL_S)(job.id, where)
     else:
         _draw_ended(job)
 

@@ -7,6 +7,7 @@ import streamlit as st
 from core.store.records import Job, JobState, Session
 from dashboard import backend, state, visitor
 from dashboard.catalogue import catalogue
+from dashboard.following import follow
 
 from . import data_away, keep_view
 from .badges import chips_html
@@ -86,7 +87,7 @@ def _strip(session: Session, url: str) -> None:
     facts.html(f'<div class="esp-strip"><b>{escape(short(session.name))}</b>{chips_html(_chips(session))}</div>')
     live = live_jobs(session.id) if url != _FOLLOWING else []
     with work:
-        st.fragment(_indicator, run_every=_LOOK_S if live else None)(session.id, tuple(job.id for job in live))
+        follow(_indicator, every_s=_LOOK_S if live else None)(session.id, tuple(job.id for job in live))
 
 
 def _chips(session: Session) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from dashboard.components.badges import number_html, numbers
 from dashboard.components.format import interval, percent, points
 from dashboard.components.jobs import job_banner, live_jobs, submit
 from dashboard.components.plan_draft import normalised
+from dashboard.following import follow
 
 __all__ = ["REST_S", "check_of", "checkable", "checks_of", "draw_check", "same_plan"]
 
@@ -112,7 +113,7 @@ def draw_check(
             _cancel_others(session, plan, count)
         _draw(plan, job, checks, metric)
         if reason is None and always and not asked and edited and not _is_of(job, plan, count):
-            st.fragment(_when_at_rest, run_every=_LOOK_S)(session, plan, count, time.monotonic())
+            follow(_when_at_rest, every_s=_LOOK_S)(session, plan, count, time.monotonic())
 
 
 def _edited(session: Session, plan: Plan) -> bool:

@@ -19,6 +19,7 @@ from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_run import default_name
 from dashboard.components.search_charts import points_figure, points_table
 from dashboard.components.tables import table
+from dashboard.following import follow
 
 __all__ = ["draw_search", "taken_over"]
 
@@ -152,7 +153,7 @@ def _draw_job(editor: DraftEditor, session: Session, job: Job, metric: str) -> N
     """Progress while it is live; the points, whatever became of it; and what to do with the best of them."""
     if job.state.live:
         job_banner(job, key="search")
-        st.fragment(_follow, run_every=POLL_S)(job.id, metric)
+        follow(_follow, every_s=POLL_S)(job.id, metric)
         return
     if job.state is not JobState.DONE:
         job_banner(job, key="search")

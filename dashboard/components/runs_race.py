@@ -15,6 +15,7 @@ from dashboard.components.runs_data import STATE_WORDS
 from dashboard.components.runs_training import history_of, progress_mark
 from dashboard.components.tables import table
 from dashboard.components.training_data import best_epoch, elapsed_s, epochs_of, line, metric_of, trains
+from dashboard.following import follow
 from dashboard.made_once import made_once
 
 __all__ = ["default_choice", "draw_race", "race_figure", "race_rows"]
@@ -51,7 +52,7 @@ def draw_race(jobs: Sequence[Job], *, poll_s: float | None) -> bool:
     )
     if chosen:
         live = any(job.state.live for job in runs if job.id in chosen)
-        st.fragment(_follow, run_every=poll_s if live else None)(tuple(chosen), str(by))
+        follow(_follow, every_s=poll_s if live else None)(tuple(chosen), str(by))
     return True
 
 

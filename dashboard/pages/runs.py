@@ -13,6 +13,7 @@ from dashboard.components.runs_race import draw_race
 from dashboard.components.runs_training import draw_curves
 from dashboard.components.server_queue import draw_server_queue
 from dashboard.components.training_data import trains
+from dashboard.following import follow
 
 TITLE = "Runs"
 ICON = ""
@@ -58,10 +59,10 @@ def _now(session_id: str, live: list[Job]) -> None:
     training = next((job for job in live if job.state is JobState.RUNNING and trains(job)), None)
     if training is not None:
         with st.container(border=True, key=f"run-{training.id}"):
-            st.fragment(_training, run_every=POLL_S)(session_id, training.id, seen)
-            st.fragment(draw_curves, run_every=_CURVES_S)(training)
+            follow(_training, every_s=POLL_S)(session_id, training.id, seen)
+            follow(draw_curves, every_s=_CURVES_S)(training)
     if training is None or len(live) > 1 or backend.door() is not None:
-        st.fragment(_queue, run_every=POLL_S)(session_id, seen, None if training is None else training.id)
+        follow(_queue, every_s=POLL_S)(session_id, seen, None if training is None else training.id)
 
 
 def _training(session_id: str, job_id: str, seen: _Standing) -> None:

@@ -44,6 +44,7 @@ from dashboard.components.sensitivity_kind import (
 from dashboard.components.sensitivity_pins import click_pending, pin_pending, remember_click
 from dashboard.components.tables import csv_bytes
 from dashboard.components.tables import table as draw_table
+from dashboard.following import follow
 
 TITLE = "Sensitivity"
 ICON = ""
@@ -73,8 +74,8 @@ def render() -> None:
     _last_failure(session, live)
     followed = live if live is not None and kind_of(live.payload.get("settings") or {}) == kind else None
     chosen = _choose_result(results) if followed is None else None
-    follow = st.fragment(_results, run_every=POLL_S if live else None)
-    follow(session.id, model.id, kind, live.id if live else None, followed is not None, chosen)
+    results_of = follow(_results, every_s=POLL_S if live else None)
+    results_of(session.id, model.id, kind, live.id if live else None, followed is not None, chosen)
     state.link("plan", label="Go on to the plan", icon=":material/arrow_forward:")
     code_drawer("sensitivity", _facts(session, model, chosen, kind))
 

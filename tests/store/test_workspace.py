@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,3 +186,42 @@ def test_garbage_collection_keeps_what_any_row_names(workspace: Workspace) -> No
     assert list(artifacts) == []
     with pytest.raises(StoreError):
         store.get_model(row.id)
+
+
+class TestGone:
+    """The folder of an open workspace is deleted, moved or replaced: nothing is begun anew in its place."""
+
+    def test_a_folder_that_goes_is_missed_and_one_that_comes_back_is_used_again(self, tmp_path: Path) -> None:
+        here, away = tmp_path / "work", tmp_path / "away"
+        with Workspace.open(here) as opened:
+            opened.store.create_session("kept")
+            here.rename(away)
+            for use in (opened.check, opened.store.list_sessions, lambda: opened.store.create_session("lost")):
+                with pytest.raises(StoreError, match="is gone: it was deleted or moved"):
+                    use()
+            with pytest.raises(StoreError, match="does not exist"):
+                opened.artifacts.put_bytes(b"lost")
+            assert not here.exists()
+            away.rename(here)
+            opened.check()
+            opened.store.create_session("again")
+            assert {session.name for session in opened.store.list_sessions()} == {"kept", "again"}
+
+    @pytest.mark.parametrize("whole", [True, False], ids=["the folder", "the database"])
+    def test_another_one_in_its_place_is_not_written(self, tmp_path: Path, whole: bool) -> None:
+        with Workspace.open(tmp_path / "work") as opened:
+            opened.store.create_session("gone")
+            if whole:
+                shutil.rmtree(opened.folder)
+            else:
+                for file in opened.folder.glob("espalier.sqlite*"):
+                    file.unlink()
+            with pytest.raises(StoreError, match="is gone"):
+                opened.store.list_sessions()
+            with Workspace.open(tmp_path / "work") as other:
+                assert other.store.list_sessions() == []
+            # A disk that is mounted again, or a copy put back, is another file; a new one may get the old number.
+            os.utime(tmp_path / "work" / "espalier.json", ns=(1, 1))
+            for use in (opened.check, opened.store.list_sessions):
+                with pytest.raises(StoreError, match="was replaced by another one"):
+                    use()
