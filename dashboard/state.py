@@ -20,6 +20,7 @@ __all__ = [
     "current_session",
     "dense_variant",
     "go",
+    "is_identity",
     "link",
     "may_edit",
     "open_session",
@@ -33,7 +34,12 @@ _IDENTITY = re.compile(r"[A-Za-z0-9_\-]{1,80}")
 def requested_id(parameter: str = "session") -> str | None:
     """An id from the URL, or None when there is none or it cannot be one (hostile parameters are ignored)."""
     value = st.query_params.get(parameter)
-    return value if value is not None and _IDENTITY.fullmatch(value) else None
+    return value if value is not None and is_identity(value) else None
+
+
+def is_identity(text: str) -> bool:
+    """Whether a text can be an id or a token."""
+    return _IDENTITY.fullmatch(text) is not None
 
 
 def current_session() -> Session | None:
@@ -79,9 +85,10 @@ def open_session(session_id: str, *, page: str = "model") -> NoReturn:
     st.switch_page(streamlit_page(catalogue()[page]), query_params={"session": session_id})
 
 
-def link(url: str, *, label: str | None = None, icon: str | None = None) -> None:
-    """A link to a page that keeps the session; the browser can open it in a new tab. Draws nothing for a page that does
-    not exist (yet)."""
+def link(url: str, *, label: str | None = None, icon: str | None = None, session_id: str | None = None) -> None:
+    """A link to a page that keeps the session, or opens the one that is given; the browser can open it in a new tab.
+    Draws nothing for a page that does not exist (yet)."""
     entry = catalogue().get(url)
     if entry is not None:
-        st.page_link(streamlit_page(entry), label=label or entry.title, icon=icon, query_params=session_query())
+        query = {"session": session_id} if session_id else session_query()
+        st.page_link(streamlit_page(entry), label=label or entry.title, icon=icon, query_params=query)

@@ -27,7 +27,7 @@ _NOT_WRITTEN = ("version", "start")
 
 
 def code_for(page: str, facts: Facts) -> str:
-    """Python source for a page (``model``, ``sensitivity``, ``plan``, ``runs``, ``compare``).
+    """Python source for a page (``start``, ``model``, ``sensitivity``, ``plan``, ``runs``, ``compare``, …).
 
     Args:
         page: a key of ``CODE_PAGES``.
@@ -129,6 +129,12 @@ def _prune(facts: Facts) -> list[str]:
 # -- pages ------------------------------------------------------------------------------------------------------------
 
 
+@CODE_PAGES.register("start")
+def _start_page(facts: Facts) -> list[str]:
+    """A network with its data, and the figure that everything is compared with."""
+    return [*_open_both(facts), "print(evaluate(model, data).summary())", "print(sizes(model))"]
+
+
 @CODE_PAGES.register("model")
 def _model_page(facts: Facts) -> list[str]:
     """The layers of the model and their weights."""
@@ -227,3 +233,34 @@ def _compare_page(facts: Facts) -> list[str]:
         'report = export_onnx(result.model, "pruned.onnx", splits=data, metadata=labels)',
         'print(report["passed"], report["max_abs_difference"], report["top1_agreement"])',
     ]
+
+
+@CODE_PAGES.register("present")
+def _present_page(facts: Facts) -> list[str]:
+    """The views that were kept: name, page, and what was chosen there; without a session, every session's."""
+    session = facts.get("session_id")
+    chosen = _python(session) if session else "session.id"
+    lines = [f"for view in workspace.store.views({chosen}):", '    print(f"{view.name:32}", view.body)']
+    if not session:
+        found = ["sessions = workspace.store.list_sessions()", 'print(f"{len(sessions)} sessions")']
+        found += ["for session in sessions:", "    print(session.name)"]
+        lines = [*found, *(f"    {line}" for line in lines)]
+    return ["workspace = Workspace.open()", *lines]
+
+
+@CODE_PAGES.register("guide")
+def _guide_page(facts: Facts) -> list[str]:
+    """The tour of the guide: the cost of a plan, and what it bought."""
+    return [
+        *_prune(facts),
+        "dense, pruned = evaluate(model, data), evaluate(result.model, data)",
+        "print(compare(dense, pruned).sentence)",
+        "print(sizes(model), sizes(result.model))",
+        'print(will_it_be_faster(model, plan)["sentence"])',
+    ]
+
+
+@CODE_PAGES.register("share")
+def _share_page(facts: Facts) -> list[str]:
+    """A variant of a report, made again from its plan."""
+    return [*_prune(facts), "print(evaluate(result.model, data).summary())"]

@@ -19,7 +19,7 @@ DEMO_PLANS: tuple[dict[str, Any], ...] = (
     {"name": "Uniform 80 %", "sparsity": 0.8, "criterion": "magnitude", "allocation": "uniform"},
     # Half a minute of training: channels that are gone make it faster, zeros do not.
     {
-        "name": "CPD, a quarter of the MACs",
+        "name": "CPD −75 % MACs",
         "method": "cpd",
         "sparsity": 0.75,
         "method_settings": {
@@ -64,15 +64,19 @@ def _seed(runner: Runner, session: Session) -> None:
     names = {variant.name for variant in store.variants(session.id)}
     if "dense" not in names:
         _run(runner, session, "open", {"model": DEMO_MODEL, "data": DEMO_DATA}, "Opening the demo")
-    if not _has_sensitivity(runner, session):
-        _run(runner, session, "sensitivity", {"settings": {}}, "Sensitivity")
     for plan in DEMO_PLANS:
         if plan["name"] not in names:
             _run(runner, session, "prune", {"plan": plan, "name": plan["name"]}, f"Prune: {plan['name']}")
+        # After the first variant: from then on Start has something to show.
+        if not _has_sensitivity(runner, session):
+            _run(runner, session, "sensitivity", {"settings": {}}, "Sensitivity")
     variants = store.variants(session.id)
     unmeasured = [variant.id for variant in variants if not store.measurements(variant.id, kind="latency")]
     if unmeasured:
         _run(runner, session, "measure", {"variant_ids": unmeasured, "settings": {}}, "Latency")
+    smallest = next((variant for variant in variants if variant.name == DEMO_PLANS[-1]["name"]), None)
+    if smallest is not None and not store.measurements(smallest.id, kind="onnx"):
+        _run(runner, session, "export", {"variant_id": smallest.id, "settings": {}}, f"ONNX export: {smallest.name}")
 
 
 def _run(runner: Runner, session: Session, kind: str, payload: dict[str, Any], title: str) -> None:

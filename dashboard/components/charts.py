@@ -31,7 +31,7 @@ __all__ = [
 PALETTE = ("#159E72", "#E06A1C", "#2B67B3", "#80602C", "#CE6CA8", "#3A93E6", "#6E6872")
 """Categories, Okabe and Ito's hues: green, vermillion, blue, brown, purple, sky, grey.
 
-Moved apart until any two differ for people of any colour vision, with a contrast of 3 on both papers (tests measure it).
+Moved apart until any two differ for people of any colour vision, with a contrast of 3 on both papers; tests measure it.
 """
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")

@@ -5,15 +5,19 @@ import streamlit as st
 from core.store.records import Model, Session
 from dashboard import backend, state
 
-from .format import escape
+from .format import escape, short
 from .jobs import job_banner
 
 __all__ = ["empty", "require_model", "require_session"]
 
 
-def empty(title: str, text: str, *, action: str | None = None, url: str | None = None) -> None:
-    """A quiet box with a title, one or two sentences, and a link to the page ``url`` where one goes on."""
-    st.html(f'<div class="esp-empty"><h3>{escape(title)}</h3><p>{escape(text)}</p></div>')
+def empty(title: str, text: str, *, action: str | None = None, url: str | None = None, alone: bool = False) -> None:
+    """A quiet box with a title, one or two sentences, and a link to the page ``url`` where one goes on.
+
+    ``alone``: the page has no other heading.
+    """
+    level = "h1" if alone else "h2"
+    st.html(f'<div class="esp-empty"><{level}>{escape(title)}</{level}><p>{escape(text)}</p></div>')
     if action and url:
         state.link(url, label=action, icon=":material/arrow_forward:")
 
@@ -27,16 +31,20 @@ def require_session() -> Session:
         empty(
             "This session is not here",
             "It may have been deleted, or it belongs to another workspace. Your other sessions are on the Start page.",
-            action="Go to Start",
-            url="start",
+            alone=True,
         )
     else:
         empty(
             "Nothing is open yet",
             "Open a model and its data on the Start page, or take the demo: it needs no download.",
-            action="Go to Start",
-            url="start",
+            alone=True,
         )
+    with st.container(horizontal=True):
+        state.link("start", label="Go to Start", icon=":material/arrow_forward:")
+        last = next(iter(backend.store().list_sessions()), None)
+        if last is not None:
+            label = f"Go on with {escape(short(last.name), markdown=True)}"
+            state.link("model", label=label, icon=":material/history:", session_id=last.id)
     return st.stop()
 
 

@@ -1,10 +1,12 @@
-"""Where the names of points stand, so that none lies on another or on a point: greedy, in the order of the points."""
+"""Where the names of points stand, so that none lies on another or on a point: greedy, in the order of the points, and
+once more with those first that found no place."""
 
 from collections.abc import Sequence
 
 __all__ = ["label_places"]
 
 _LETTER_PX, _LINE_PX, _MARK_PX = 6.4, 15.0, 7.0
+_TRIES = 4
 # Plotly's words; x and y say to which side of its point a text goes.
 _PLACES = {
     "top right": (1, 1),
@@ -39,10 +41,27 @@ def label_places(
     x_scale = width_px / ((x_range[1] - x_range[0]) or 1.0)
     y_scale = height_px / ((y_range[1] - y_range[0]) or 1.0)
     pixels = [((x - x_range[0]) * x_scale, (y - y_range[0]) * y_scale) for x, y in spots]
+    order = list(range(len(pixels)))
+    best: list[str | None] = [None] * len(pixels)
+    for _ in range(_TRIES):
+        places = _placed(pixels, texts, order, width_px)
+        left_out = [index for index in order if places[index] is None]
+        if places.count(None) < best.count(None):
+            best = places
+        if not left_out:
+            break
+        order = [*left_out, *(index for index in order if index not in left_out)]
+    return best
+
+
+def _placed(
+    pixels: Sequence[tuple[float, float]], texts: Sequence[str], order: Sequence[int], width_px: float
+) -> list[str | None]:
+    """The first free place of each text, taken in this order."""
     taken: list[Box] = [(x - _MARK_PX, y - _MARK_PX, x + _MARK_PX, y + _MARK_PX) for x, y in pixels]
-    places: list[str | None] = []
-    for (x, y), text in zip(pixels, texts, strict=True):
-        wide = _LETTER_PX * len(text)
+    places: list[str | None] = [None] * len(pixels)
+    for index in order:
+        (x, y), wide = pixels[index], _LETTER_PX * len(texts[index])
         options = {name: _box(x, y, wide, *side) for name, side in _PLACES.items()}
         free = (
             name
@@ -50,7 +69,7 @@ def label_places(
             if box[0] >= 0 and box[2] <= width_px and not any(_meet(box, other) for other in taken)
         )
         chosen = next(free, None)
-        places.append(chosen)
+        places[index] = chosen
         if chosen is not None:
             taken.append(options[chosen])
     return places

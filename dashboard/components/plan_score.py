@@ -53,10 +53,15 @@ def expected_score(
         percent(said.band.score),
         measured=False,
         n=said.n,
-        interval=f"{said.coverage:.0%} band {interval(said.band.low, said.band.high)}" if effect.share > 0 else None,
+        interval=band_words(said) if effect.share > 0 else None,
         note=_note(plan, effect, basis, said),
     )
     return Expected(figure, (f"The estimate rests on {said.basis}.", *notes, *_gaps(said)))
+
+
+def band_words(said: WhatIf) -> str:
+    """“80 % band 91.2–93.0 %”."""
+    return f"{percent(said.coverage, 0)} band {interval(said.band.low, said.band.high)}"
 
 
 def _measured(plan: Plan, check: Job, metric: str, said: WhatIf | None) -> str:

@@ -48,7 +48,7 @@ def _card(info: SampleInfo) -> str:
             f'<p class="n">{known_html(True, facts.get("n"))}</p>'
         )
     return (
-        f'<div class="esp-card"><h4>{escape(info.title)}</h4><p class="n">{escape(info.name)}</p>'
+        f'<div class="esp-card"><h3>{escape(info.title)}</h3><p class="n">{escape(info.name)}</p>'
         f"<p>{escape(_ABOUT.get(info.name, ''))}</p>{measured}"
         f'<p class="n">{" · ".join(line for line in lines if line)}</p></div>'
     )

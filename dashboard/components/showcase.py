@@ -15,8 +15,8 @@ from .badges import number_html, numbers
 from .charts import draw
 from .compare_charts import ScatterPoint, scatter_figure
 from .compare_data import LatencyRow, Row, rows_of
-from .format import count, escape, interval, milliseconds, percent, short, size, speedup, whole
-from .plan_score import basis_for
+from .format import count, escape, milliseconds, percent, short, size, speedup, whole
+from .plan_score import band_words, basis_for
 from .showcase_story import draw_check, draw_file, draw_link, draw_why
 
 __all__ = ["Showcase", "find_showcase", "show"]
@@ -64,7 +64,7 @@ def show(case: Showcase) -> None:
             draw_file(case.session, _smallest(case.rows).variant)
             draw_link(case.session)
     with slider:
-        st.subheader("And at another sparsity?", anchor=False)
+        st.header("And at another sparsity?", anchor=False)
         st.fragment(_slider)(case)
 
 
@@ -79,9 +79,12 @@ def _sentence(case: Showcase) -> str:
     removed = f"{percent(row.sparsity, 0)} of the weights of {short(case.model.name)} removed"
     before = f" instead of {percent(dense.score)}" if dense and dense.score is not None else ""
     latency = _shared_latency(case.rows).get(row.variant.id)
-    shown = latency is not None and latency.ratio and latency.verdict == "faster" and not latency.busy
-    faster = f" and {speedup(latency.ratio)} the speed" if latency and shown else ""
-    return f"{removed}: {percent(row.score)} {row.metric}{before}{faster}, measured on {whole(row.n)} test images."
+    faster = ""
+    if latency is not None and latency.ratio and latency.verdict == "faster":
+        least = f", at least {speedup(latency.ratio_low)}" if latency.ratio_low else ""
+        faster = f" and {speedup(latency.ratio)} the speed{least}"
+    measured = f"measured on {whole(row.n)} test images"
+    return f"{short(row.variant.name, 40)}: {removed}, {percent(row.score)} {row.metric}{before}{faster}; {measured}."
 
 
 def _shared_latency(rows: list[Row]) -> dict[str, LatencyRow]:
@@ -179,7 +182,7 @@ def _slider(case: Showcase) -> None:
             f"Expected {said.metric}",
             percent(said.band.score),
             measured=False,
-            interval=f"{said.coverage:.0%} band {interval(said.band.low, said.band.high)}",
+            interval=band_words(said),
             note="measured sensitivity and weights" if said.curves else "weights and measured plans",
         )
     else:
@@ -193,4 +196,7 @@ def _slider(case: Showcase) -> None:
     with st.container(horizontal=True, gap="small"):
         draw_why(answer["layers"], curves)
         draw_check(case.session, plan, case.rows[0].metric)
-    st.caption("Zeros alone do not make dense kernels faster; they make the compressed file smaller.")
+    st.caption(
+        "Single weights, at once, shared by LAMP. Zeros alone do not make dense kernels faster; they make the "
+        "compressed file smaller."
+    )

@@ -6,6 +6,7 @@ import re
 import streamlit as st
 
 from dashboard import theme
+from dashboard.components.code_drawer import code_drawer
 
 TITLE = "Guide"
 ICON = ""
@@ -17,8 +18,10 @@ def render() -> None:
     """Draw the page."""
     st.title("Guide")
     sections = _sections()
-    for tab, text in zip(st.tabs(list(sections)), sections.values(), strict=True):
-        tab.markdown(text)
+    with st.container(key="guide"):
+        for tab, text in zip(st.tabs(list(sections)), sections.values(), strict=True):
+            tab.markdown(text)
+    code_drawer("guide", {})
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from core.store.records import Session, View
 from dashboard import backend, state
 from dashboard.catalogue import catalogue
 from dashboard.components import presenter
+from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_session
 from dashboard.components.format import escape, short
 
@@ -36,6 +37,7 @@ def render() -> None:
     own = state.may_edit(session.id)
     for place, view in enumerate(views):
         _row(session, view, place, last=place == len(views) - 1, own=own)
+    code_drawer("present", {"session_id": session.id})
 
 
 def _row(session: Session, view: View, place: int, *, last: bool, own: bool) -> None:

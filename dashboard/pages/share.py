@@ -1,11 +1,15 @@
 """Share: a frozen report behind a link, for people who only read."""
 
+from typing import Any
+
 import streamlit as st
 
 from core.errors import EspalierError
 from core.sharing.forking import fork
 from core.sharing.links import NOT_FOUND, Report, open_share
+from core.sharing.snapshot import Snapshot
 from dashboard import backend, state
+from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty
 from dashboard.components.format import escape
 from dashboard.components.report_page import draw_report
@@ -26,11 +30,26 @@ def render() -> None:
     try:
         report = open_share(backend.workspace(), token)
     except EspalierError:
-        empty("No report here", NOT_FOUND.removeprefix("There is no report here. "))
+        empty("No report here", NOT_FOUND.removeprefix("There is no report here. "), alone=True)
         return
     if report.allow_fork:
         _fork(report, token)
     draw_report(report, token)
+    code_drawer("share", _facts(report.snapshot))
+
+
+def _facts(snapshot: Snapshot) -> dict[str, Any]:
+    """What the drawer needs to make the newest variant again; paths were taken out when the report was frozen."""
+    plans = {part.id: part.plan for part in snapshot.variants if part.plan}
+    line = [plans[list(plans)[-1]]] if plans else []
+    while line and (start := line[0].get("start")) in plans:
+        line.insert(0, plans[start])
+    return {
+        "model": snapshot.model.spec,
+        "data": snapshot.data.spec if snapshot.data else None,
+        "plan": line[-1] if line else None,
+        "before": line[:-1],
+    }
 
 
 def _fork(report: Report, token: str) -> None:

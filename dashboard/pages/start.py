@@ -4,8 +4,11 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.components import showcase
+from dashboard.components.code_drawer import code_drawer
+from dashboard.components.demo_progress import draw_demo_progress
 from dashboard.components.empty import empty
 from dashboard.components.import_form import import_form
+from dashboard.components.link_form import link_form
 from dashboard.components.open_form import open_form
 from dashboard.components.recent import recent_sessions
 from dashboard.components.samples import sample_cards
@@ -31,10 +34,13 @@ def render() -> None:
             '<p class="esp-lede">Open a network, see which layers can spare weights, prune, and compare accuracy, file '
             "size and latency as they were measured on this machine. Nothing leaves it.</p>"
         )
+    draw_demo_progress()
     recent_sessions()
     st.header("Begin with a sample", anchor=False)
     sample_cards()
     st.header("Open your own", anchor=False)
     open_form()
-    with st.expander("Open a bundle", icon=":material/folder_zip:", key="start-bundle"):
+    with st.expander("Open a bundle or a link", icon=":material/folder_zip:", key="start-bundle"):
         import_form()
+        link_form()
+    code_drawer("start", {})

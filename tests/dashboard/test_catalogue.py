@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core.export.code import CODE_PAGES
 from dashboard import pages
 from dashboard.catalogue import catalogue
 
@@ -15,6 +16,13 @@ def test_every_module_of_the_folder_is_a_page_in_order() -> None:
     assert [entry.order for entry in entries] == sorted(entry.order for entry in entries)
     assert entries[0].url == "start"
     assert all(entry.title and entry.summary for entry in entries)
+
+
+def test_every_page_has_a_code_drawer() -> None:
+    assert set(CODE_PAGES) == set(catalogue())
+    for url in catalogue():
+        source = (Path(pages.__path__[0]) / f"{url}.py").read_text(encoding="utf-8")
+        assert f'code_drawer("{url}"' in source
 
 
 def test_the_server_never_imports_torch() -> None:

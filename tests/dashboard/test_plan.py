@@ -175,7 +175,7 @@ class TestPage:
         text = text_of(open_page("plan", session=seeded.session.id))
         assert "Expected accuracy" in text
         assert "estimated, n = " in text
-        assert "80% band" in text
+        assert "80 % band" in text
 
     def test_slider_and_field_follow_each_other_and_the_draft(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
@@ -197,7 +197,7 @@ class TestPage:
     def test_a_cell_edit_is_saved_and_shown(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("plan", session=seeded.session.id)
-        page.session_state["plan-layers-0"] = {
+        page.session_state["plan-layers-0-0-0"] = {
             "edited_rows": {0: {PROTECTED: True}, 11: {FIXED: 25.0}},
             "added_rows": [],
             "deleted_rows": [],
@@ -230,7 +230,7 @@ class TestPage:
     def test_a_pattern_that_a_layer_cannot_have_is_refused_in_its_cell(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("plan", session=seeded.session.id)
-        page.session_state["plan-layers-0"] = {
+        page.session_state["plan-layers-0-0-0"] = {
             "edited_rows": {0: {PATTERN: "2:4"}},
             "added_rows": [],
             "deleted_rows": [],

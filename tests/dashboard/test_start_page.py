@@ -1,5 +1,6 @@
 """Start: never blank, opens samples in one click, keeps hostile things out, forgets nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from core.store import Workspace
 from core.store.records import JobState
 from dashboard import opening
+from dashboard.components.link_form import parameters_of
 from sample_models import SAMPLES
 
 from .conftest import OpenPage, text_of
@@ -33,6 +35,23 @@ def test_an_empty_workspace_offers_the_samples_and_the_form(open_page: OpenPage)
     assert "Use the demo" in words
     assert "Open your own" in words
     assert "Your sessions" not in words
+
+
+def test_a_link_leads_to_its_report_or_session() -> None:
+    token = "a_-Z9" * 6
+    assert parameters_of(f" https://elsewhere.example:8501/share?token={token}\n") == ("share", {"token": token})
+    assert parameters_of(token) == ("share", {"token": token})
+    assert parameters_of("http://localhost:8501/plan?session=0123abcd&x=1") == ("plan", {"session": "0123abcd"})
+    assert parameters_of("http://localhost:8501/admin?session=0123abcd") == ("model", {"session": "0123abcd"})
+    for wrong in ("", "http://localhost:8501/", "http://[broken", "a b", "<script>alert(1)</script>"):
+        assert parameters_of(wrong) is None
+
+
+def test_the_demo_that_is_being_made_shows_how_far_it_is(open_page: OpenPage, served: Workspace) -> None:
+    session = served.store.create_session("Demo: handwritten digits")
+    (served.folder / "demo.json").write_text(json.dumps({"session_id": session.id}))
+    seed_job(served, session, "prune", JobState.RUNNING, title="Prune: LAMP 50 %")
+    assert "LAMP 50 %** · Measuring" in text_of(open_page("start"))
 
 
 def test_the_demo_is_one_click(open_page: OpenPage, quiet_runner: Workspace) -> None:
