@@ -10,11 +10,11 @@ from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
 from ..settings import Settings
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
-from .base import METHODS, Course, Method, MethodResult
+from .base import METHODS, Course, MethodResult
+from .trained import TrainedMethod
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
-    from ..training.loop import Run
 
 __all__ = [
     "DenseTrained",
@@ -50,10 +50,9 @@ class GradualSettings(FineTuneSettings):
     )
 
 
-class _Control(Method):
-    """What the controls share: they train, with the teacher that the settings name, if any."""
+class _Control(TrainedMethod):
+    """What the controls share: one stage, with the teacher that the settings name, if any."""
 
-    trains = True
     Settings: ClassVar[type[FineTuneSettings]] = FineTuneSettings
 
     @classmethod
@@ -72,23 +71,6 @@ class _Control(Method):
         check_training(splits, settings.training)
         super().check(model, splits, plan)
         teacher_for(settings.distillation, model)
-
-    @classmethod
-    def _run(
-        cls, model: Any, splits: Any, plan: Plan, *, progress: Progress, checkpoints: "Checkpoints | None"
-    ) -> "Run":
-        from ..training.loop import Run
-
-        return Run(
-            model,
-            splits,
-            plan,
-            cls.Settings.parse(plan.method_settings).training,
-            stages=cls.course(plan).stages,
-            target=plan.sparsity,
-            progress=progress,
-            checkpoints=checkpoints,
-        )
 
 
 @METHODS.register("one_shot_fine_tune")

@@ -18,8 +18,9 @@ from ..pruning.groups import GROUP_CRITERIA
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
-from .base import METHODS, Course, Method, MethodResult
+from .base import METHODS, Course, MethodResult
 from .presets import PresetSettings
+from .trained import TrainedMethod
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
@@ -85,7 +86,7 @@ class CPDSettings(PresetSettings):
 
 
 @METHODS.register("cpd")
-class CPD(Method):
+class CPD(TrainedMethod):
     """CPD: remove the cheapest channels, heads and neurons every few steps while the dense model teaches."""
 
     title = "CPD · comb, prune, distill"
@@ -95,7 +96,6 @@ class CPD(Method):
     )
     Settings = CPDSettings
     removes = "units"
-    trains = True
 
     @classmethod
     def course(cls, plan: Plan) -> Course:
@@ -133,11 +133,10 @@ class CPD(Method):
     ) -> MethodResult:
         """Comb; prune while training with the teacher; fine-tune the small network with the teacher."""
         from ..training.distillation import make_objective
-        from ..training.loop import Run
         from ..training.removal import GradualRemoval
         from .results import structured_result
 
-        settings, course = CPDSettings.parse(plan.method_settings), cls.course(plan)
+        settings = CPDSettings.parse(plan.method_settings)
         removal = GradualRemoval(
             model,
             plan,
@@ -148,17 +147,7 @@ class CPD(Method):
             progress=progress,
         )
         loss = make_objective(settings.distillation, model, splits)
-        with Run(
-            model,
-            splits,
-            plan,
-            settings.training,
-            stages=course.stages,
-            target=plan.sparsity,
-            unit="ms" if settings.budget == "latency" else settings.budget,
-            progress=progress,
-            checkpoints=checkpoints,
-        ) as run:
+        with cls._run(model, splits, plan, progress=progress, checkpoints=checkpoints) as run:
             run.stage(settings.prune, loss, hooks=[removal], best_from=settings.prune.epochs)
             run.stage(settings.tune, loss, hooks=[removal.finished()])
         return structured_result(run, removal)

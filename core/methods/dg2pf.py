@@ -17,8 +17,9 @@ from ..progress import SILENT, Progress
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
-from .base import METHODS, Course, Method, MethodResult
+from .base import METHODS, Course, MethodResult
 from .presets import PresetSettings
+from .trained import TrainedMethod
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
@@ -103,7 +104,7 @@ class DG2PFSettings(PresetSettings):
 
 
 @METHODS.register("dg2pf")
-class DG2PF(Method):
+class DG2PF(TrainedMethod):
     """DG2PF: hide the smallest weights step by step while the dense model teaches, then fine-tune what is left."""
 
     title = "DG2PF · distilled gradual pruning"
@@ -113,7 +114,6 @@ class DG2PF(Method):
         "exact counts, allocations, canonical loss, other modes and defaults are ours [D]."
     )
     Settings = DG2PFSettings
-    trains = True
 
     @classmethod
     def course(cls, plan: Plan) -> Course:
@@ -150,12 +150,11 @@ class DG2PF(Method):
         """Algorithm 1 (distilled gradual pruning), then Algorithm 2 (pruned fine-tuning)."""
         from ..pruning.criteria import CalibrationContext
         from ..training.distillation import Distillation, ProgressiveTeacher, make_objective
-        from ..training.loop import Run
         from ..training.masking import GradualMasks, KeepMasks
         from ..training.objective import CrossEntropy
         from .results import masked_result
 
-        settings, course = DG2PFSettings.parse(plan.method_settings), cls.course(plan)
+        settings = DG2PFSettings.parse(plan.method_settings)
         s_e = settings.prune.epochs
         pruner = GradualMasks(  # line 1: s_e levels in [0, s]; line 5: prune δ_i; lines 7 to 11: hide and recover
             plan,
@@ -170,16 +169,7 @@ class DG2PF(Method):
         if isinstance(loss, Distillation) and settings.distillation.teacher == "progressive":
             hooks.append(ProgressiveTeacher(loss, pruner.level))
 
-        with Run(
-            model,
-            splits,
-            plan,
-            settings.training,
-            stages=course.stages,
-            target=plan.sparsity,
-            progress=progress,
-            checkpoints=checkpoints,
-        ) as run:
+        with cls._run(model, splits, plan, progress=progress, checkpoints=checkpoints) as run:
             stage = settings.prune.changed(epochs=s_e + settings.tail_epochs)
             run.stage(stage, loss, hooks=hooks, best_from=s_e)  # line 3: while i ≤ s_e or the score improves
             run.stage(

@@ -23,8 +23,9 @@ from ..progress import SILENT, Progress
 from ..pruning.gates import ramp
 from ..pruning.plan import Plan
 from ..training.settings import ADVANCED, DistillationSettings, StageSettings, TrainingSettings
-from .base import METHODS, Course, Method, MethodResult
+from .base import METHODS, Course, MethodResult
 from .presets import PresetSettings
+from .trained import TrainedMethod
 
 if TYPE_CHECKING:
     from ..comb.groups import Comb
@@ -121,7 +122,7 @@ class SEAPSettings(PresetSettings):
 
 
 @METHODS.register("seap")
-class SEAP(Method):
+class SEAP(TrainedMethod):
     """SEAP (reconstruction): gates learn with the weights which channels go, while the dense model teaches."""
 
     title = "SEAP · adaptive pruning by trainable gates (reconstruction)"
@@ -133,7 +134,6 @@ class SEAP(Method):
     )
     Settings = SEAPSettings
     removes = "units"
-    trains = True
 
     @classmethod
     def course(cls, plan: Plan) -> Course:
@@ -185,7 +185,6 @@ class SEAP(Method):
         from ..comb.combing import comb
         from ..training.distillation import make_objective
         from ..training.gating import LearnedGates
-        from ..training.loop import Run
         from .results import structured_result
 
         settings = SEAPSettings.parse(plan.method_settings)
@@ -198,17 +197,7 @@ class SEAP(Method):
             learning_rate=settings.gate_learning_rate,
             phases=settings.phases,
         )
-        with Run(
-            model,
-            splits,
-            plan,
-            settings.training,
-            stages=cls.course(plan).stages,
-            target=plan.sparsity,
-            unit="ms" if settings.budget == "latency" else settings.budget,
-            progress=progress,
-            checkpoints=checkpoints,
-        ) as run:
+        with cls._run(model, splits, plan, progress=progress, checkpoints=checkpoints) as run:
             loss = make_objective(settings.distillation, model, splits)
             if rule.idle:  # without anything to close this is fine-tuning, bit for bit
                 run.stage(settings.train, loss)

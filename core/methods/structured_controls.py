@@ -11,7 +11,8 @@ from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.plan import Plan
 from ..settings import Settings
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
-from .base import METHODS, Course, Method, MethodResult
+from .base import METHODS, Course, MethodResult
+from .trained import TrainedMethod
 
 if TYPE_CHECKING:
     from ..training.checkpoints import Checkpoints
@@ -46,14 +47,13 @@ class StructuredFineTuneSettings(Settings):
 
 
 @METHODS.register("one_shot_structured_fine_tune")
-class OneShotStructuredFineTuned(Method):
+class OneShotStructuredFineTuned(TrainedMethod):
     """One-shot structured, then fine-tune: remove the least important units at once, and train what is left."""
 
     title = "One-shot structured + fine-tune"
     provenance = "Textbook procedure (Li et al., ICLR 2017) [P]; groups, budgets and hyper-parameters are ours [D]."
     Settings = StructuredFineTuneSettings
     removes = "units"
-    trains = True
 
     @classmethod
     def course(cls, plan: Plan) -> Course:
@@ -86,11 +86,10 @@ class OneShotStructuredFineTuned(Method):
     ) -> MethodResult:
         """Comb → score → remove; train the small network."""
         from ..training.distillation import make_objective
-        from ..training.loop import Run
         from ..training.removal import GradualRemoval
         from .results import structured_result
 
-        settings, course = StructuredFineTuneSettings.parse(plan.method_settings), cls.course(plan)
+        settings = StructuredFineTuneSettings.parse(plan.method_settings)
         removal = GradualRemoval(
             model,
             plan,
@@ -100,17 +99,7 @@ class OneShotStructuredFineTuned(Method):
             calibration_images=settings.calibration_images,
             progress=progress,
         )
-        with Run(
-            model,
-            splits,
-            plan,
-            settings.training,
-            stages=course.stages,
-            target=plan.sparsity,
-            unit="ms" if settings.budget == "latency" else settings.budget,
-            progress=progress,
-            checkpoints=checkpoints,
-        ) as run:
+        with cls._run(model, splits, plan, progress=progress, checkpoints=checkpoints) as run:
             loss = make_objective(settings.distillation, model, splits)
             run.stage(settings.tune, loss, hooks=[removal], best_from=1)
         return structured_result(run, removal)

@@ -29,11 +29,10 @@ from ..comb.gating import GatedNetwork
 from ..comb.groups import Comb
 from ..comb.sheet import GroupSheet
 from ..comb.survivors import Survivors
-from ..comb.verify import verify
-from ..errors import TrainingError
 from ..pruning.gates import GateRule, Opening, initial_gates, ramp, softness, straight_through
 from ..pruning.groups.budget import Removal
 from .hooks import Hook
+from .proof import remove_proved
 from .state import plain_parameters
 
 if TYPE_CHECKING:
@@ -240,13 +239,7 @@ class LearnedGates(Hook):
             run.optimizer.hold({})
             run.history.event(run.epoch, run.step, "The gates were frozen; all of them are open.")
             return
-        run.remove_units(self._found, self.removal)
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with exact:
-            proof = verify(self._found, self.removal, run.model, _images(run))
-        run.model.train()
-        if not proof.passed:  # never go on with a wrong network
-            raise TrainingError(f"{proof.sentence} The run was stopped at step {run.step}; please report this model.")
+        proof = remove_proved(run, self._found, self.removal)
         counts = self.dense_sheet.counts(self.removal)
         run.history.event(
             run.epoch,
@@ -255,9 +248,3 @@ class LearnedGates(Hook):
             f"{counts.macs:,} MACs are left; training goes on in the small network.",
         )
         run.notes.append(f"At step {run.step:,} the closed units were removed. {proof.sentence}")
-
-
-def _images(run: "Run") -> Tensor:
-    """Two random images for the proof; it holds for any."""
-    draw = torch.Generator().manual_seed(run.plan.seed)
-    return torch.randn((2, *run.model.input_shape), generator=draw).to(run.device)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..analysis.network_latency import NetworkLatency
 from ..comb.combing import comb
@@ -24,8 +23,6 @@ from ..comb.counting import Counts
 from ..comb.groups import Comb
 from ..comb.sheet import GroupSheet
 from ..comb.summary import summarise
-from ..comb.verify import verify
-from ..errors import TrainingError
 from ..models.traced import TracedModel
 from ..progress import SILENT, Progress
 from ..pruning.criteria import CalibrationContext
@@ -44,6 +41,7 @@ from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES
 from .alternatives import cheapest_left
 from .hooks import Hook
+from .proof import remove_proved
 
 if TYPE_CHECKING:
     from .loop import Run
@@ -271,13 +269,9 @@ class GradualRemoval(Hook):
                     "spared": spared,
                 }
             )
-        found = self._found
         if self._watch is not None:
             self._watch.close()
-        run.remove_units(found, removal)
-        proof = verify(found, removal, run.model, _images(run))
-        if not proof.passed:  # never go on with a wrong network
-            raise TrainingError(f"{proof.sentence} The run was stopped at step {run.step}; please report this model.")
+        remove_proved(run, self._found, removal)
         self._look(run)
         self._scores, self._batches = {}, 0
         self.saved = 1.0 - self._left(sheet.counts(removal)) / dense
@@ -353,9 +347,3 @@ def check_removal(model: TracedModel, plan: Plan, target: RemovalTarget) -> None
         protected=plan.protected,
         kinds=target.kinds,
     )
-
-
-def _images(run: "Run") -> Tensor:
-    """Two random images for the proof; it holds for any."""
-    draw = torch.Generator().manual_seed(run.plan.seed)
-    return torch.randn((2, *run.model.input_shape), generator=draw).to(run.device)
