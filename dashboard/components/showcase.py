@@ -77,14 +77,17 @@ def _sentence(case: Showcase) -> str:
     dense = next((row for row in case.rows if row.dense), None)
     row = _smallest(case.rows)
     removed = f"{percent(row.sparsity, 0)} of the weights of {short(case.model.name)} removed"
-    before = f" instead of {percent(dense.score)}" if dense and dense.score is not None else ""
+    scored = f"{percent(row.score)} {row.metric}"
+    if dense and dense.score is not None:
+        same = percent(dense.score) == percent(row.score)
+        scored = f"the same {scored}" if same else f"{scored} instead of {percent(dense.score)}"
     latency = _shared_latency(case.rows).get(row.variant.id)
     faster = ""
     if latency is not None and latency.ratio and latency.verdict == "faster":
         least = f", at least {speedup(latency.ratio_low)}" if latency.ratio_low else ""
         faster = f" and {speedup(latency.ratio)} the speed{least}"
     measured = f"measured on {whole(row.n)} test images"
-    return f"{short(row.variant.name, 40)}: {removed}, {percent(row.score)} {row.metric}{before}{faster}; {measured}."
+    return f"{short(row.variant.name, 40)}: {removed}, {scored}{faster}; {measured}."
 
 
 def _shared_latency(rows: list[Row]) -> dict[str, LatencyRow]:
