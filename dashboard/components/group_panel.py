@@ -2,17 +2,23 @@
 
 import streamlit as st
 
-from core.comb.sheet import GroupSheet
+from core.comb.sheet import GroupSheet, SheetGroup
 from core.methods import METHODS
 from core.pruning.plan import Plan
+from core.store.records import Session
 from dashboard import backend
+from dashboard.components.choice_in_url import read_choice, write_choice
 from dashboard.components.format import escape, macs, percent, short
 from dashboard.components.group_edit import BY_PANEL, BY_TABLE, with_groups
-from dashboard.components.group_facts import KINDS, consequences, left_out, size_words
+from dashboard.components.group_facts import KINDS, consequences, left_out, named, size_words
 from dashboard.components.group_preview import EXACT, GroupPreview, GroupRow
-from dashboard.components.group_why import choose, draw_chain, draw_reasons, group_of_choice, story
+from dashboard.components.group_why import choose, draw_chain, draw_reasons, first_choice, group_of_choice, story
+from dashboard.components.network_coupling import group_of_layer, roles_of
 from dashboard.components.plan_choices import Action
 from dashboard.components.plan_draft import DraftEditor
+from dashboard.components.plan_network import draw_plan_network, plan_network_controls
+from dashboard.components.plan_start import Base
+from dashboard.components.plan_table import picked_in_table
 
 __all__ = ["CHOICE", "draw_consequences", "draw_panel"]
 
@@ -27,11 +33,22 @@ _STAY = {
 }
 
 
-def draw_panel(editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview) -> None:
-    """The chosen group or layer: its controls and the reasons on the left, its chain on the right."""
-    left, right = st.columns([3, 2], gap="large")
-    with left:
+def draw_panel(
+    editor: DraftEditor, session: Session, base: Base, sheet: GroupSheet, shown: GroupPreview
+) -> SheetGroup | None:
+    """The chosen group or layer: lit on the drawing on the left; its controls, reasons and chain on the right.
+
+    Returns the group that is shown.
+    """
+    from_table = picked_in_table()
+    if from_table is not None:
+        st.session_state[CHOICE] = named(sheet.group(from_table))
+    meaning = plan_network_controls(base)
+    picture, panel = st.columns([3, 2], gap="large")
+    with panel:
+        read_choice(CHOICE, "layer")
         choice = choose(sheet, key=CHOICE)
+        write_choice("layer", choice, start=first_choice(sheet))
         group = group_of_choice(sheet, choice, key=f"{CHOICE}-of")
         row = next((row for row in shown.rows if group is not None and row.group.name == group.name), None)
         if row is not None:
@@ -39,9 +56,28 @@ def draw_panel(editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview) -> N
         st.markdown(escape(story(sheet, choice, group), markdown=True))
         if group is not None:
             draw_reasons(group)
-    with right:
-        if group is not None:
             draw_chain(sheet, group, key="plan-group-chain")
+    with picture:
+        draw_plan_network(
+            editor,
+            session,
+            base,
+            meaning=meaning,
+            sheet=sheet,
+            chosen=choice,
+            lit={} if group is None else roles_of(group),
+            pick=lambda clicked: _pick(sheet, clicked),
+        )
+    return group
+
+
+def _pick(sheet: GroupSheet, clicked: str) -> None:
+    """A layer of the drawing: itself where the menu has it, else the group that it belongs to."""
+    option = clicked if clicked in sheet.prunable else group_of_layer(sheet, clicked)
+    if option is None:
+        st.toast(f"{escape(short(clicked, 60), markdown=True)} belongs to no group: nothing of it is removed.")
+    else:
+        st.session_state[CHOICE] = option
 
 
 def _controls(editor: DraftEditor, row: GroupRow) -> None:
@@ -52,8 +88,7 @@ def _controls(editor: DraftEditor, row: GroupRow) -> None:
     drawn = f"{editor.generation}-{st.session_state.get(BY_TABLE, 0)}-{group.name}"
     key = f"plan-group-stay-{drawn}-{f'free{row.kept}' if free else 'fixed'}"
     start = row.kept if free else max(1, round(group.units * (1.0 - (row.fixed or 0.0))))
-    stay, whole, back = st.columns([5, 2, 2], vertical_alignment="bottom")
-    stay.slider(
+    st.slider(
         f"{_STAY[group.kind]} in {escape(short(group.name, 30), markdown=True)}",
         min_value=1,
         max_value=group.units,
@@ -65,7 +100,8 @@ def _controls(editor: DraftEditor, row: GroupRow) -> None:
         help="Moving it fixes this group; the others share what is left to reach the target.",
     )
     protect = f"plan-group-protect-{drawn}-{row.protected}"
-    whole.toggle(
+    beside = st.container(horizontal=True, vertical_alignment="center")
+    beside.toggle(
         "Protect",
         value=row.protected,
         key=protect,
@@ -74,7 +110,7 @@ def _controls(editor: DraftEditor, row: GroupRow) -> None:
         args=(editor.session.id, row, "free" if row.protected else "protect", protect),
         help="Nothing is removed from this group: every layer in it keeps these units.",
     )
-    back.button(
+    beside.button(
         "Free again",
         key=f"plan-group-free-{group.name}",
         disabled=free or editor.conflict,

@@ -20,6 +20,7 @@ from dashboard.components.group_why import draw_frozen, pick_from_chart
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_layers import layer_table
+from dashboard.components.plan_start import Base
 from dashboard.components.plan_table import draw_bulk, draw_patterns, draw_protected, draw_table
 
 __all__ = ["draw_bars", "draw_groups", "find_groups", "nothing_to_remove"]
@@ -59,12 +60,17 @@ def draw_bars(sheet: GroupSheet, shown: GroupPreview) -> None:
 
 
 def draw_groups(
-    editor: DraftEditor, sheet: GroupSheet, shown: GroupPreview, layers: Sequence[Mapping[str, Any]]
+    editor: DraftEditor,
+    session: Session,
+    base: Base,
+    sheet: GroupSheet,
+    shown: GroupPreview,
+    layers: Sequence[Mapping[str, Any]],
 ) -> None:
     """Consequences, the group up close, the table of all groups, and what cannot shrink."""
     draw_consequences(sheet, editor.plan)
     st.subheader("A group up close", anchor=False)
-    draw_panel(editor, sheet, shown)
+    group = draw_panel(editor, session, base, sheet, shown)
     st.subheader("Groups", anchor=False)
     table = group_table(sheet, shown.rows, {str(row["name"]): str(row.get("stage") or "") for row in layers})
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -73,7 +79,8 @@ def draw_groups(
             draw_patterns(editor, layer_table(layers, editor.plan, {}))
         held = choices_of(sheet, editor.plan)[1]
         draw_protected(editor, table, [name for name in table.names if name in held])
-    if draw_table(editor, table, key=f"plan-groups-{editor.generation}-{st.session_state.get(BY_PANEL, 0)}"):
+    key = f"plan-groups-{editor.generation}-{st.session_state.get(BY_PANEL, 0)}"
+    if draw_table(editor, table, key=key, chosen=None if group is None else group.name):
         st.session_state[BY_TABLE] = st.session_state.get(BY_TABLE, 0) + 1
         st.rerun()
     draw_frozen(sheet, key="plan-frozen")

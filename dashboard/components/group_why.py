@@ -13,7 +13,16 @@ from dashboard.components.group_charts import chain_figure
 from dashboard.components.group_facts import KINDS, listed, named, size_words, unit_word
 from dashboard.components.tables import table
 
-__all__ = ["choose", "draw_chain", "draw_frozen", "draw_reasons", "group_of_choice", "pick_from_chart", "story"]
+__all__ = [
+    "choose",
+    "draw_chain",
+    "draw_frozen",
+    "draw_reasons",
+    "first_choice",
+    "group_of_choice",
+    "pick_from_chart",
+    "story",
+]
 
 _MOST_REASONS = 4
 _TALL_PX = 380
@@ -34,9 +43,8 @@ def pick_from_chart(event: Any, *, key: str, place: int, known: Sequence[str], p
 def choose(sheet: GroupSheet, *, key: str) -> str:
     """A menu of all groups and layers, groups first; starts at the group that ties most layers."""
     options = [*map(named, sheet.groups), *sheet.prunable]
-    start = max(range(len(sheet.groups)), key=lambda number: len(sheet.groups[number].layers), default=0)
     if st.session_state.get(key) not in options:
-        st.session_state[key] = options[start]
+        st.session_state[key] = first_choice(sheet)
     titles = {named(group): f"{short(group.name, 48)} · {size_words(group)}" for group in sheet.groups}
     return str(
         st.selectbox(
@@ -47,6 +55,12 @@ def choose(sheet: GroupSheet, *, key: str) -> str:
             help="Type to search. A click in the picture chooses, too.",
         )
     )
+
+
+def first_choice(sheet: GroupSheet) -> str:
+    """The group that ties most layers; the first layer of a model without groups."""
+    largest = max(sheet.groups, key=lambda group: len(group.layers), default=None)
+    return named(largest) if largest is not None else sheet.prunable[0]
 
 
 def group_of_choice(sheet: GroupSheet, choice: str, *, key: str) -> SheetGroup | None:

@@ -113,7 +113,9 @@ def _boxes(
             number = look.colouring.words(value if isinstance(value, float) else None)
             lines.append(f"{escape(look.colouring.title)}: {number}")
         if paint.role:
-            lines.append({"makes": "makes", "reads": "reads", "follows": "follows"}[paint.role] + " the chosen units")
+            lines.append(f"{paint.role} the chosen units")
+        coupled = "" if part.parts else look.coupled.get(part.layers[0], "")
+        lines += [escape(coupled)] if coupled else []
         lines += ["<i>click to open</i>"] if part.parts else []
         texts.append("<br>".join(lines))
     return _bars(

@@ -29,6 +29,7 @@ class Look:
 
     ``rows``: layer → row of the model's description. ``colouring``: None colours by kind. ``lit``: layer → ``makes``,
     ``reads`` or ``follows``; where there are any, all other boxes are dimmed. ``chosen``: key of the chosen part.
+    ``marked``: layer → colour of the edge of its box. ``coupled``: layer → what the hover says of its group.
     """
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -37,6 +38,8 @@ class Look:
     colouring: Colouring | None = None
     lit: Mapping[str, str] = field(default_factory=dict)
     chosen: tuple[str, str] | None = None
+    marked: Mapping[str, str] = field(default_factory=dict)
+    coupled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ def painted(box: Box, value: float | str | None, top: float, look: Look) -> Pain
     edge, edge_px = EDGE, 1.0
     if role:
         edge, edge_px = WARNING, 3.0 if role == "makes" else 1.8
+    mark = next((look.marked[layer] for layer in box.part.layers if layer in look.marked), None)
+    if mark is not None:
+        edge, edge_px = mark, 4.0
     if box.part.key == look.chosen:
         edge, edge_px = (WARNING if role else ACCENT), 4.0
     return Paint(box, fill, ink, edge, edge_px, role)

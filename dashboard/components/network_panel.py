@@ -10,11 +10,13 @@ from dashboard.components.badges import number_html, numbers
 from dashboard.components.format import count, escape, macs, percent, plain, shape
 from dashboard.components.group_edit import with_groups
 from dashboard.components.group_facts import choices_of, size_words
+from dashboard.components.group_panel import CHOICE
 from dashboard.components.group_why import draw_reasons, story
 from dashboard.components.layer_panel import layer_panel
 from dashboard.components.network_values import spec_of
 from dashboard.components.plan_controls import removes_units
 from dashboard.components.plan_draft import DraftEditor, with_bulk
+from dashboard.components.plan_layer_panel import LAYER
 
 __all__ = ["draw_part", "draw_start"]
 
@@ -90,7 +92,7 @@ def _ways(name: str) -> None:
     """To the pages on which one goes on with this layer."""
     with st.container(horizontal=True, gap="small"):
         if st.button("Set its sparsity on Plan", key="network-to-plan", icon=":material/tune:"):
-            st.session_state["plan-group"] = name
+            st.session_state[CHOICE] = st.session_state[LAYER] = name
             state.go("plan")
         if st.button("Open in Sensitivity", key="network-to-sensitivity", icon=":material/show_chart:"):
             st.session_state["sensitivity-layers"] = [name]

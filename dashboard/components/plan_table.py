@@ -14,7 +14,7 @@ from dashboard.components.format import escape, short
 from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, Action, Item, Write, edited_plan, match_items
 from dashboard.components.plan_draft import DraftEditor
 
-__all__ = ["ChoiceTable", "draw_bulk", "draw_patterns", "draw_protected", "draw_table"]
+__all__ = ["ChoiceTable", "draw_bulk", "draw_patterns", "draw_protected", "draw_table", "picked_in_table"]
 
 _ACTIONS: dict[Action, str] = {
     "fix": "Fix at",
@@ -23,6 +23,7 @@ _ACTIONS: dict[Action, str] = {
     "free": "Let the allocation decide",
 }
 _ROW_PX, _MOST_ROWS = 35, 16
+_SHOWN, _PICKED = "shown", "plan-table-picked"
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,21 @@ class ChoiceTable:
         return [item.name for item in self.items]
 
 
-def draw_table(editor: DraftEditor, table: ChoiceTable, *, key: str) -> bool:
-    """The editable table. An edit is saved; returns True when there was one: the page is to be drawn again."""
-    frame, choices = table.frame, (FIXED, PATTERN, PROTECTED)
+def picked_in_table() -> str | None:
+    """The item that was just ticked in the table, once."""
+    name = st.session_state.pop(_PICKED, None)
+    return None if name is None else str(name)
+
+
+def draw_table(editor: DraftEditor, table: ChoiceTable, *, key: str, chosen: str | None = None) -> bool:
+    """The editable table. An edit is saved; returns True when there was one: the page is to be drawn again.
+
+    ``chosen``: the item that is lit on the drawing; a tick at another one is kept for ``picked_in_table``.
+    """
+    own_frame, choices = table.frame, (FIXED, PATTERN, PROTECTED, _SHOWN)
+    frame = own_frame.assign(**{_SHOWN: [name == chosen for name in own_frame.iloc[:, 0]]})
+    picks = f"{_PICKED}-count"
+    key = f"{key}-{st.session_state.get(picks, 0)}"
     number = st.column_config.NumberColumn
     own = {
         FIXED: number(
@@ -65,6 +78,9 @@ def draw_table(editor: DraftEditor, table: ChoiceTable, *, key: str) -> bool:
             "Pattern", options=list(PATTERNS), width=70, help="Of every 4 (8) neighbouring inputs, 2 (4, 1) stay."
         ),
         PROTECTED: st.column_config.CheckboxColumn("Protected", help=f"Nothing is removed from this {table.noun}."),
+        _SHOWN: st.column_config.CheckboxColumn(
+            "Shown", width=85, help=f"The {table.noun} that is lit on the drawing and under the slider above."
+        ),
     }
     edited = st.data_editor(
         frame,
@@ -74,10 +90,16 @@ def draw_table(editor: DraftEditor, table: ChoiceTable, *, key: str) -> bool:
         num_rows="fixed",
         placeholder="–",
         disabled=[column for column in frame.columns if column not in choices],
+        column_order=[_SHOWN, *own_frame.columns],
         height=_ROW_PX * (min(len(frame), _MOST_ROWS) + 1) + 3,
         column_config={**table.columns, **{name: own[name] for name in choices if name in frame.columns}},
     )
     before = editor.plan
+    ticked = [str(name) for name, now in zip(frame.iloc[:, 0], edited[_SHOWN], strict=True) if now]
+    if ticked != [chosen] and chosen is not None:
+        st.session_state[picks] = st.session_state.get(picks, 0) + 1  # the widget must forget the tick
+        st.session_state[_PICKED] = next((name for name in ticked if name != chosen), chosen)
+        return True
     try:
         wanted = edited_plan(before, frame, edited, table.write)
         refused = _refused(table, wanted, before)

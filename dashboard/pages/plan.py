@@ -17,6 +17,7 @@ from dashboard.components.code_drawer import code_drawer
 from dashboard.components.course import draw_course
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import short
+from dashboard.components.group_edit import BY_PANEL, BY_TABLE
 from dashboard.components.group_estimate import draw_group_estimate
 from dashboard.components.group_facts import known_names
 from dashboard.components.group_plan import draw_bars, draw_groups, find_groups, nothing_to_remove
@@ -28,6 +29,7 @@ from dashboard.components.plan_diff import draw_diff
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_estimate import Preview, draw_estimate, preview_of, usable_sensitivity
 from dashboard.components.plan_head import draw_conflict, draw_head, draw_unknown_names
+from dashboard.components.plan_layer_panel import draw_layer_panel
 from dashboard.components.plan_layers import layer_table, prunable_layers
 from dashboard.components.plan_race import draw_race
 from dashboard.components.plan_run import draw_run
@@ -145,12 +147,16 @@ def _layers(
     if removes_units(editor.plan.method):
         find_groups(session, model)
         return None
-    st.subheader("Layers")
+    st.subheader("A layer up close", anchor=False)
+    chosen = draw_layer_panel(editor, session, base, layers, shown.planned)
+    st.subheader("Layers", anchor=False)
     table = layer_table(layers, editor.plan, shown.planned)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         draw_bulk(editor, table)
         draw_protected(editor, table, [name for name in table.names if name in editor.plan.protected])
-    if draw_table(editor, table, key=f"plan-layers-{editor.generation}"):
+    key = f"plan-layers-{editor.generation}-{st.session_state.get(BY_PANEL, 0)}"
+    if draw_table(editor, table, key=key, chosen=chosen):
+        st.session_state[BY_TABLE] = st.session_state.get(BY_TABLE, 0) + 1
         st.rerun()  # the pictures above show the edit, too
     return shown.problem
 
@@ -182,7 +188,7 @@ def _groups(
         draw_speed(session, plan, model, sheet=sheet)
         draw_bars(sheet, shown)
         draw_diff(editor, session, model, sheet=sheet, sizes=base.sizes, sensitivity=None, basis=basis)
-    draw_groups(editor, sheet, shown, prunable_layers(model))
+    draw_groups(editor, session, base, sheet, shown, prunable_layers(model))
     return shown.problem
 
 

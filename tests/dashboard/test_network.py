@@ -10,11 +10,12 @@ from core.analysis.network_tree import Network, network_tree, openings
 from core.pruning.plan import Plan
 from core.store import Workspace
 from core.store.records import JobState
+from dashboard.components.network_canvas import after_click, picked
+from dashboard.components.network_coupling import roles_of
 from dashboard.components.network_figure import network_figure, titles_of
 from dashboard.components.network_paint import INK, Look, _contrast, kind_fill, painted, scale_of, value_of
 from dashboard.components.network_text import fitted, width_px
 from dashboard.components.network_values import KIND_COLOURS, Colouring, kind_of, sensitivity_of, spec_of
-from dashboard.components.network_view import after_click, picked, roles_of
 
 from .conftest import OpenPage, text_of
 from .grouped import grouped, seed_groups
@@ -181,9 +182,9 @@ def test_clicks_are_read(event: Any, found: Any):
 def test_a_click_opens_closes_and_chooses():
     network = network_tree(grouped("resnet").description)
     opened = frozenset({"layer1"})
-    assert after_click(network, opened, "group", "layer2") == ("group layer2", frozenset({"layer1", "layer2"}))
-    assert after_click(network, opened, "open", "layer1") == ("group layer1", frozenset())
-    assert after_click(network, opened, "layer", "layer1.0.conv1") == ("layer layer1.0.conv1", opened)
+    assert after_click(network, opened, "group", "layer2") == ("group", "layer2", frozenset({"layer1", "layer2"}))
+    assert after_click(network, opened, "open", "layer1") == ("group", "layer1", frozenset())
+    assert after_click(network, opened, "layer", "layer1.0.conv1") == ("layer", "layer1.0.conv1", opened)
     assert after_click(network, opened, "layer", "gone") is None
     assert after_click(network, opened, "group", "layer1.0.conv1") is None
     assert after_click(network, opened, "<script>", "layer1") is None
