@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from ..progress import SILENT, Progress
 from ..pruning.estimate import LEVELS
+from ..pruning.fields import CalibrationImages
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ class SensitivitySettings(Settings):
         "model's answers stay right or wrong as they were.",
     )
     batch_size: int | None = Field(default=None, ge=1, title="Batch size", description="Empty: by the image size.")
-    calibration_images: int = Field(
-        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
+    calibration_images: CalibrationImages = 128
     seed: int = Field(default=0, ge=0, title="Seed")
 
     @field_validator("levels")

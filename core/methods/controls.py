@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ..progress import SILENT, Progress
+from ..pruning.fields import CalibrationImages
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
 from ..settings import Settings
@@ -31,9 +32,7 @@ _Schedule = Literal[(*SCHEDULES,)]  # type: ignore[valid-type]
 class FineTuneSettings(Settings):
     """What a control with one stage of training lets a person choose."""
 
-    calibration_images: int = Field(
-        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
+    calibration_images: CalibrationImages = 128
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(form="off"), title="Distillation")
     tune: StageSettings = Field(default=StageSettings(epochs=20, learning_rate=0.01), title="Fine-tuning")

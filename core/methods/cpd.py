@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..comb.kinds import KINDS, Kind
+from ..comb.kinds import KINDS
 from ..progress import SILENT, Progress
+from ..pruning.fields import Kinds, MinKeep, RoundTo, UnitBudget
 from ..pruning.groups import GROUP_CRITERIA
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
@@ -45,11 +46,7 @@ class CPDSettings(PresetSettings):
         title="Preset",
         description="Sets the number of epochs: “quick” for a first look. “own” takes the fields as they are.",
     )
-    budget: Literal["macs", "parameters", "channels", "latency"] = Field(
-        default="macs",
-        title="Sparsity counts",
-        description="What the plan's sparsity is a fraction of; latency is predicted from layers timed here.",
-    )
+    budget: UnitBudget = "macs"
     criterion: Literal[("plan", *GROUP_CRITERIA)] = Field(  # type: ignore[valid-type]
         default="gate_fisher",
         title="Importance",
@@ -65,15 +62,9 @@ class CPDSettings(PresetSettings):
     schedule: Literal[(*SCHEDULES,)] = Field(  # type: ignore[valid-type]
         default="linear", title="Removal over the pruning stage"
     )
-    round_to: int = Field(
-        default=4,
-        ge=1,
-        le=1024,
-        title="Round channels to",
-        description="Channels that stay are multiples of this. Kernels like 8, or 16 with AVX-512.",
-    )
-    min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
+    round_to: RoundTo = 4
+    min_keep: MinKeep = 0.1
+    kinds: Kinds = KINDS
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(alpha=0.5), title="Distillation")
     prune: StageSettings = Field(

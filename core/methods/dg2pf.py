@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ..progress import SILENT, Progress
+from ..pruning.fields import CalibrationImages
 from ..pruning.plan import Plan
 from ..pruning.schedules import SCHEDULES, levels
 from ..training.settings import DistillationSettings, StageSettings, TrainingSettings
@@ -86,9 +87,7 @@ class DG2PFSettings(PresetSettings):
         title="Epochs at most at the full sparsity",
         description="After the last level, while the score keeps improving (patience of the pruning stage).",
     )
-    calibration_images: int = Field(
-        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
+    calibration_images: CalibrationImages = 128
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(), title="Distillation")
     prune: StageSettings = Field(

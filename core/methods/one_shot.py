@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ..progress import SILENT, Progress
+from ..pruning.fields import CalibrationImages, RecalibrationImages
 from ..pruning.plan import Plan
 from ..settings import Settings
 from .base import METHODS, Method, MethodResult
@@ -25,10 +26,8 @@ class OneShotSettings(Settings):
         description="Measure BatchNorm's statistics again on training images after pruning, without labels. No weight "
         "changes; at high sparsity most of the accuracy hangs on it.",
     )
-    recalibration_images: int = Field(default=1000, ge=2, le=100_000, title="Images for recalibration")
-    calibration_images: int = Field(
-        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
+    recalibration_images: RecalibrationImages = 1000
+    calibration_images: CalibrationImages = 128
 
 
 @METHODS.register("one_shot")

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ..comb.kinds import KINDS, Kind
+from ..comb.kinds import KINDS
 from ..errors import PlanError
 from ..progress import SILENT, Progress
 from ..pruning.criteria.base import CalibrationContext
+from ..pruning.fields import CalibrationImages, Kinds, MinKeep, RecalibrationImages, RoundTo, UnitBudget
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.groups.budget import Limits, Removal
 from ..pruning.groups.choosing import (
@@ -39,12 +40,7 @@ _Allocation = Literal[("plan", *GROUP_ALLOCATIONS)]  # type: ignore[valid-type]
 class OneShotStructuredSettings(Settings):
     """What one-shot structured pruning lets a person choose."""
 
-    budget: Literal["parameters", "macs", "channels", "latency"] = Field(
-        default="parameters",
-        title="Sparsity counts",
-        description="What the plan's sparsity is a fraction of: parameters, MACs, channels (heads, neurons) or "
-        "latency in ONNX Runtime, predicted from layers timed on this machine.",
-    )
+    budget: UnitBudget = "parameters"
     criterion: _Criterion = Field(
         default="plan", title="Criterion for groups", description="“plan”: the plan's, where groups know it."
     )
@@ -56,24 +52,16 @@ class OneShotStructuredSettings(Settings):
         title="Score per saved",
         description="Divide scores by what one unit saves, where groups are compared.",
     )
-    round_to: int = Field(
-        default=1,
-        ge=1,
-        le=1024,
-        title="Round channels to",
-        description="Channels that stay are multiples of this; kernels like 8 or 16.",
-    )
-    min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
+    round_to: RoundTo = 1
+    min_keep: MinKeep = 0.1
+    kinds: Kinds = KINDS
     recalibrate: bool = Field(
         default=True,
         title="Recalibrate BatchNorm",
         description="Measure BatchNorm's statistics again on training images after the removal. No weight changes.",
     )
-    recalibration_images: int = Field(default=1000, ge=2, le=100_000, title="Images for recalibration")
-    calibration_images: int = Field(
-        default=128, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
+    recalibration_images: RecalibrationImages = 1000
+    calibration_images: CalibrationImages = 128
 
 
 @METHODS.register("one_shot_structured")

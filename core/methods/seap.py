@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ..comb.kinds import KINDS, Kind
+from ..comb.kinds import KINDS
 from ..errors import PlanError
 from ..progress import SILENT, Progress
+from ..pruning.fields import Kinds, MinKeep, RoundTo, UnitBudget
 from ..pruning.gates import ramp
 from ..pruning.plan import Plan
 from ..training.settings import ADVANCED, DistillationSettings, StageSettings, TrainingSettings
@@ -62,21 +63,10 @@ class SEAPSettings(PresetSettings):
         title="Preset",
         description="Sets the number of epochs: “quick” for a first look. “own” takes the fields as they are.",
     )
-    budget: Literal["channels", "parameters", "macs", "latency"] = Field(
-        default="channels",
-        title="Sparsity counts",
-        description="What the plan's sparsity is a fraction of: channels (heads, neurons), parameters, MACs, or "
-        "latency in ONNX Runtime, predicted from layers timed on this machine.",
-    )
-    round_to: int = Field(
-        default=1,
-        ge=1,
-        le=1024,
-        title="Round channels to",
-        description="Channels that stay are multiples of this; kernels like 8 or 16.",
-    )
-    min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
+    budget: UnitBudget = "channels"
+    round_to: RoundTo = 1
+    min_keep: MinKeep = 0.1
+    kinds: Kinds = KINDS
     gate_learning_rate: float = Field(
         default=1e-3,
         gt=0.0,

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ..comb.kinds import KINDS, Kind
+from ..comb.kinds import KINDS
 from ..progress import SILENT, Progress
+from ..pruning.fields import CalibrationImages, Kinds, MinKeep, RoundTo, UnitBudget
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.plan import Plan
 from ..settings import Settings
@@ -24,21 +25,17 @@ __all__ = ["OneShotStructuredFineTuned", "StructuredFineTuneSettings"]
 class StructuredFineTuneSettings(Settings):
     """What one-shot structured pruning with fine-tuning lets a person choose."""
 
-    budget: Literal["macs", "parameters", "channels", "latency"] = Field(
-        default="macs", title="Sparsity counts", description="What the plan's sparsity is a fraction of."
-    )
+    budget: UnitBudget = "macs"
     criterion: Literal[("plan", *GROUP_CRITERIA)] = Field(  # type: ignore[valid-type]
         default="plan", title="Importance", description="“plan”: the plan's; “random” is the control of controls."
     )
     allocation: Literal[("plan", *GROUP_ALLOCATIONS)] = Field(  # type: ignore[valid-type]
         default="plan", title="Allocation over groups", description="“plan”: the plan's, where groups know it."
     )
-    round_to: int = Field(default=4, ge=1, le=1024, title="Round channels to")
-    min_keep: float = Field(default=0.1, ge=0.0, lt=1.0, title="Keep at least", description="Part of every group.")
-    kinds: tuple[Kind, ...] = Field(default=KINDS, title="Kinds of groups that may shrink")
-    calibration_images: int = Field(
-        default=512, ge=1, le=10_000, title="Images for the criterion", description="For criteria that look at data."
-    )
+    round_to: RoundTo = 4
+    min_keep: MinKeep = 0.1
+    kinds: Kinds = KINDS
+    calibration_images: CalibrationImages = 512
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training")
     distillation: DistillationSettings = Field(default=DistillationSettings(form="off"), title="Distillation")
     tune: StageSettings = Field(
