@@ -97,6 +97,7 @@ OPEN = {
 """Methods that everybody may call."""
 
 OWN_WAY = {
+    "check_take",
     "create_session",
     "list_sessions",
     "jobs",
@@ -145,6 +146,16 @@ class PersonalStore(Store):
         owner = self._store.get_session(session_id).owner
         if owner != self.person.id and (owner or self.person == GUEST):
             raise StoreError(f"There is no session “{session_id[:40]}” in this workspace; it may have been deleted.")
+
+    def check_take(self, session_id: str) -> None:
+        """Raises AccessError when the session is somebody else's: who may look at it may not have its weights."""
+        self.check_look(session_id)
+        owner = self._store.get_session(session_id).owner
+        if owner and owner != self.person.id:
+            raise AccessError(
+                f"This session is {self._directory.name(owner)}'s: you may look at it, not take its models away. Ask "
+                "for a link that allows it."
+            )
 
     def create_session(self, name: str = "", owner: str = "", **values: Any) -> Session:
         """A new session of this person, whatever ``owner`` says."""

@@ -38,7 +38,7 @@ def share(
     title: Annotated[str, typer.Option("--title", help="What the report is called.", show_default=False)] = "",
     allow_onnx: Annotated[bool, typer.Option("--allow-onnx", help="Readers may download ONNX files.")] = False,
     allow_fork: Annotated[
-        bool, typer.Option("--allow-fork", help="Readers may make a session of their own from it, with the weights.")
+        bool, typer.Option("--allow-fork", help="Readers may take it along with its weights, as a fork or a bundle.")
     ] = False,
     show: Annotated[bool, typer.Option("--list", help="Make none: list the links of the session.")] = False,
     server: Annotated[str, typer.Option("--server", help="Address of the dashboard that readers reach.")] = _SERVER,

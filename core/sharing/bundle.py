@@ -19,7 +19,7 @@ from .bundle_format import ALLOWED, BUNDLE_VERSION, FORMAT, MANIFEST, README, SE
 from .privacy import own_folders, without_paths
 from .snapshot import Snapshot, take_snapshot
 
-__all__ = ["BundleReport", "bundle_name", "export_bundle", "write_bundle"]
+__all__ = ["BundleReport", "bundle_bytes", "bundle_name", "export_bundle", "write_bundle"]
 
 # Below the ratio at which a reader would take a file for a bomb.
 _RATIO = 50
@@ -59,9 +59,11 @@ def export_bundle(workspace: Workspace, session_id: str, path: str | Path, *, re
     """Write the session with its models, variants, measurements, plans and views to ``path``.
 
     Raises:
+        AccessError: when the session is somebody else's.
         StoreError: when the session has no model, a stored file is missing, ``path`` exists (and not ``replace``), or
             it cannot be written.
     """
+    workspace.store.check_take(session_id)
     target = Path(path).expanduser()
     if target.exists() and not replace:
         raise StoreError(f"{target} exists; choose another name, or say that it may be replaced.")
@@ -82,8 +84,22 @@ def export_bundle(workspace: Workspace, session_id: str, path: str | Path, *, re
     return BundleReport(snapshot.name, len(snapshot.variants), files, size_bytes)
 
 
+def bundle_bytes(workspace: Workspace, session_id: str) -> bytes:
+    """The bundle of a session, for a page that hands it out.
+
+    Raises:
+        AccessError: when the session is somebody else's.
+        StoreError: when it has no model, or a stored file is missing.
+    """
+    workspace.store.check_take(session_id)
+    file = io.BytesIO()
+    write_bundle(workspace, take_snapshot(workspace, session_id), file)
+    return file.getvalue()
+
+
 def write_bundle(workspace: Workspace, snapshot: Snapshot, file: io.BufferedIOBase | io.BufferedWriter) -> int:
-    """Write the bundle of a snapshot into an open binary file; returns the number of its files."""
+    """Write the bundle of a snapshot into an open binary file; returns the number of its files. Whether it may be taken
+    away is for the caller to ask."""
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         named, body = _gathered(workspace, snapshot, Path(folder))
         texts = {SESSION: body.encode(), README: _readme(Snapshot.parse(json.loads(body))).encode()}

@@ -1,16 +1,29 @@
 """Read-only links: a frozen report behind a token. Knows no torch; who opens one can only read."""
 
+import io
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import StoreError
 from ..store import Session, Share, Workspace
+from .bundle import bundle_name, write_bundle
 from .planting import plant
 from .snapshot import Snapshot, take_snapshot
 from .tokens import hash_of, is_token_of, new_token
 
-__all__ = ["NOT_FOUND", "NewLink", "Report", "fork_link", "link_address", "onnx_file", "open_share", "revoke", "share"]
+__all__ = [
+    "NOT_FOUND",
+    "NewLink",
+    "Report",
+    "bundle_file",
+    "fork_link",
+    "link_address",
+    "onnx_file",
+    "open_share",
+    "revoke",
+    "share",
+]
 
 NOT_FOUND = "There is no report here. The link may be mistyped or incomplete, or its owner has withdrawn it."
 """The one answer to whatever token does not open a report."""
@@ -45,7 +58,7 @@ def share(
 
     The reader sees plans, sensitivity, variants with their measurements, and images that were kept; the reader can
     neither compute nor write. ``allow_onnx``: exported ONNX files may be downloaded; ``allow_fork``: the reader may
-    make a session of their own from it, with the weights.
+    make a session of their own from it, with the weights, or take it away as a bundle, which is the same as a file.
 
     Raises:
         StoreError: when the session does not exist or has no model yet, or has too many links.
@@ -116,6 +129,20 @@ def onnx_file(workspace: Workspace, token: str, variant_id: str) -> tuple[str, P
     if not report.allow_onnx or not files:
         raise StoreError(NOT_FOUND)
     return str(files[-1].get("filename") or "model.onnx"), workspace.artifacts.path(str(files[-1]["artifact"]))
+
+
+def bundle_file(workspace: Workspace, token: str) -> tuple[str, bytes]:
+    """Name and bytes of the frozen session as a bundle, where the link allows forks.
+
+    Raises:
+        StoreError: ``NOT_FOUND``, also when the owner does not allow it; or a stored file is missing.
+    """
+    report = open_share(workspace, token)
+    if not report.allow_fork:
+        raise StoreError(NOT_FOUND)
+    file = io.BytesIO()
+    write_bundle(workspace, report.snapshot, file)
+    return bundle_name(report.title), file.getvalue()
 
 
 def _find(workspace: Workspace, token: str) -> Share:

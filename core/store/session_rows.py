@@ -39,6 +39,9 @@ class SessionRows(Rows):
         with self._read() as connection:
             return self._session(connection, session_id)
 
+    def check_take(self, session_id: str) -> None:
+        """Raises AccessError unless whoever uses this store may take weights of the session away. Here: everybody."""
+
     def list_sessions(self, *, owner: str | None = None, limit: int = 200) -> list[Session]:
         """The sessions of one person, or all, last used first."""
         query = select(sessions).order_by(sessions.c.updated.desc(), sessions.c.number.desc()).limit(limit)

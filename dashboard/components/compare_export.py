@@ -5,7 +5,9 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import AccessError
 from core.export.onnx_settings import OnnxSettings
+from core.sharing.exports import exported_file
 from core.store.records import Measurement, Session
 from dashboard import backend
 from dashboard.components.compare_data import Row
@@ -91,17 +93,20 @@ def _result(newest: Measurement) -> None:
         st.markdown(f":{colour}[{mark} **{word}**] {escape(sentence, markdown=True)}")
     for problem in result.get("problems") or ():
         st.error(escape(problem, markdown=True))
-    artifact = str(result.get("artifact") or "")
-    if not artifact:
+    if not result.get("artifact"):
         return
-    artifacts, name = backend.workspace().artifacts, str(result.get("filename") or "model.onnx")
-    place = artifacts.path(artifact)
+    workspace, name = backend.workspace(), str(result.get("filename") or "model.onnx")
+    try:
+        place = exported_file(workspace, newest)
+    except AccessError as error:
+        st.caption(escape(error, markdown=True))
+        return
     if place.is_dir():
         st.info(f"The tensors lie beside the graph because the model is large. The files are in `{place}`.")
         return
     st.download_button(
         f"Download {escape(name, markdown=True)}",
-        data=lambda: artifacts.read_bytes(artifact),
+        data=lambda: exported_file(workspace, newest).read_bytes(),
         file_name=name,
         mime="application/octet-stream",
         icon=":material/download:",

@@ -1,14 +1,12 @@
 """The Share panel: read-only links, and the session as a file."""
 
-import io
 import re
 
 import streamlit as st
 
 from core.errors import EspalierError
 from core.sharing import links
-from core.sharing.bundle import bundle_name, write_bundle
-from core.sharing.snapshot import take_snapshot
+from core.sharing.bundle import bundle_bytes, bundle_name
 from core.store.records import Session, Share
 from dashboard import backend, state
 from dashboard.components.format import ago, escape, short
@@ -22,11 +20,12 @@ def server_address(url: str | None) -> str:
 
 
 def draw_share(session: Session) -> None:
-    """The panel, behind a button."""
+    """The panel, behind a button; nothing for those who may only look."""
+    if not state.may_edit(session.id):
+        return
     with st.popover("Share", icon=":material/share:", key="share-panel"):
-        if state.may_edit(session.id):
-            _new(session)
-            _existing(session)
+        _new(session)
+        _existing(session)
         _file(session)
 
 
@@ -35,7 +34,11 @@ def _new(session: Session) -> None:
     st.caption("A report of the session as it is now. Who opens it can neither compute nor change anything.")
     title = st.text_input("Title", value=session.name, max_chars=120, key="share-title")
     onnx = st.checkbox("ONNX files may be downloaded", key="share-onnx")
-    forks = st.checkbox("May be forked", key="share-fork", help="A fork takes models, plans and variants along.")
+    forks = st.checkbox(
+        "May be taken along",
+        key="share-fork",
+        help="As a fork on this server, or as a bundle: with models, plans and variants.",
+    )
     if st.button("Create link", type="primary", icon=":material/add_link:", key="share-create"):
         try:
             made = links.share(
@@ -71,7 +74,7 @@ def _existing(session: Session) -> None:
 def _facts(share: Share) -> str:
     words = [ago(share.created)]
     words += ["ONNX"] if share.allow_onnx else []
-    words += ["forks"] if share.body.get("allow_fork") else []
+    words += ["may be taken along"] if share.body.get("allow_fork") else []
     return " · ".join(words)
 
 
@@ -80,16 +83,10 @@ def _file(session: Session) -> None:
     st.caption("One file that opens on another machine, without the code of the model. Your images stay here.")
     st.download_button(
         "Download bundle",
-        data=lambda: _bundle(session.id),
+        data=lambda: bundle_bytes(backend.workspace(), session.id),
         file_name=bundle_name(session.name),
         mime="application/zip",
         icon=":material/folder_zip:",
         on_click="ignore",
         key="share-bundle",
     )
-
-
-def _bundle(session_id: str) -> bytes:
-    workspace, file = backend.workspace(), io.BytesIO()
-    write_bundle(workspace, take_snapshot(workspace, session_id), file)
-    return file.getvalue()

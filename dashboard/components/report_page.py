@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.errors import EspalierError
+from core.sharing.bundle import bundle_name
 from core.sharing.card import card_of
-from core.sharing.links import Report, onnx_file
+from core.sharing.links import Report, bundle_file, onnx_file
 from core.sharing.plan_words import plan_sentences
 from core.sharing.snapshot import SensitivityPart, Snapshot, VariantPart
 from dashboard import backend
@@ -150,6 +151,8 @@ def _take_away(report: Report, token: str, part: VariantPart) -> None:
     with st.container(horizontal=True, key="report-files"):
         if report.allow_onnx:
             _onnx(token, part)
+        if report.allow_fork:
+            _bundle(report, token)
         name = "".join(char if char.isascii() and char.isalnum() else "-" for char in part.name)[:60]
         st.download_button(
             "Model card",
@@ -181,6 +184,20 @@ def _onnx(token: str, part: VariantPart) -> None:
         type="primary",
         on_click="ignore",
         key="report-onnx",
+    )
+
+
+def _bundle(report: Report, token: str) -> None:
+    workspace = backend.workspace()
+    st.download_button(
+        "Bundle of all variants",
+        data=lambda: bundle_file(workspace, token)[1],
+        file_name=bundle_name(report.title),
+        mime="application/zip",
+        icon=":material/folder_zip:",
+        on_click="ignore",
+        key="report-bundle",
+        help="One file that opens in another Espalier, with the weights and without the code of the model",
     )
 
 

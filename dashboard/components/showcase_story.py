@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from core.pruning.plan import Plan
+from core.sharing.exports import exported_file
 from core.store.records import Job, JobState, Session, Variant
 from dashboard import backend, state
 
@@ -98,14 +99,13 @@ def _checked(job: Job, metric: str) -> None:
 
 def draw_file(session: Session, variant: Variant) -> None:
     """Download the checked ONNX file of a variant, or make it."""
-    store, artifacts = backend.store(), backend.workspace().artifacts
+    workspace, store = backend.workspace(), backend.store()
     made = [item for item in store.measurements(variant.id, kind="onnx") if item.result.get("artifact")]
-    if made and not artifacts.path(str(made[-1].result["artifact"])).is_dir():
-        result = made[-1].result
+    if made and not exported_file(workspace, made[-1]).is_dir():
         st.download_button(
             "Download ONNX",
-            data=lambda: artifacts.read_bytes(str(result["artifact"])),
-            file_name=str(result.get("filename") or "model.onnx"),
+            data=lambda: exported_file(workspace, made[-1]).read_bytes(),
+            file_name=str(made[-1].result.get("filename") or "model.onnx"),
             mime="application/octet-stream",
             icon=":material/download:",
             on_click="ignore",

@@ -2,12 +2,15 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.access.personal import LOOKS, OPEN, OWN, OWN_WAY, PersonalStore
 from core.errors import AccessError, StoreError
+from core.sharing.bundle import bundle_bytes, export_bundle
+from core.sharing.exports import exported_file
 from core.store import Store
 
 from .conftest import Town
@@ -152,6 +155,23 @@ def test_who_may_look(town: Town) -> None:
         rows.call(town.personal("Bea", others="refuse"), name)
         with pytest.raises(StoreError):
             rows.call(town.personal("Ann", others="refuse"), name)
+
+
+def test_who_looks_takes_no_weights_away(town: Town, tmp_path: Path) -> None:
+    ids = {name: session.id for name, session in town.sessions.items()}
+    made = town.store.get_measurement(Rows(town).ids["measurement_id"])
+    for take in (
+        lambda: bundle_bytes(town.view("Ann"), ids["Bea"]),
+        lambda: export_bundle(town.view("Ann"), ids["Bea"], tmp_path / "bea.zip"),
+        lambda: exported_file(town.view("Ann"), made),
+    ):
+        with pytest.raises(AccessError, match="Bea's: you may look at it, not take its models away"):
+            take()
+    with pytest.raises(StoreError, match="There is no session"):
+        bundle_bytes(town.view("Ann", others="refuse"), ids["Bea"])
+    assert list(tmp_path.glob("*.zip")) == []
+    for mine in (ids["Ann"], ids["nobody"]):
+        town.personal("Ann").check_take(mine)
 
 
 def test_a_refused_session_reads_like_one_that_is_not_there(town: Town) -> None:

@@ -178,6 +178,7 @@ def test_every_page_of_somebody_elses_session_can_be_looked_at(
         assert not page.exception, url
         assert [error.value for error in page.error] == [], url
         assert "You are looking at **Bea’s** session" in text_of(page)
+        assert "share-bundle" not in {button.key for button in page.get("download_button")}
         if url == "plan":
             page.slider[0].set_value(90).run()
             assert not page.exception

@@ -79,6 +79,9 @@ def test_onnx_only_where_it_is_allowed(served: Workspace, seeded: Seeded, open_p
         keys[allowed] = {button.key for button in page.get("download_button")}
     assert "report-onnx" in keys[True]
     assert "report-onnx" not in keys[False]
+    assert all("report-bundle" not in found for found in keys.values())
+    page = open_page("share", token=links.share(served, seeded.session.id, allow_fork=True).token)
+    assert "report-bundle" in {button.key for button in page.get("download_button")}
 
 
 def test_a_fork_leads_to_ones_own_session(served: Workspace, seeded: Seeded, open_page: OpenPage) -> None:

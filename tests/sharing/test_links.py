@@ -135,6 +135,24 @@ def test_the_onnx_file_comes_only_where_the_owner_allowed_it(made: Made) -> None
         assert str(error.value) == links.NOT_FOUND
 
 
+@pytest.mark.row("B42")
+def test_the_bundle_of_a_link_is_what_was_frozen_and_comes_only_where_forks_may(made: Made, tmp_path: Path) -> None:
+    workspace, session = made
+    made_links = [links.share(workspace, session.id, title="Old/News", allow_fork=allowed) for allowed in (False, True)]
+    closed, free = (link.token for link in made_links)
+    name, data = links.bundle_file(workspace, free)
+    (tmp_path / name).write_bytes(data)
+    assert name == "Old-News.espalier.zip"
+    with Workspace.open(tmp_path / "elsewhere") as elsewhere:
+        copy = core.import_bundle(elsewhere, tmp_path / name)
+        assert len(elsewhere.store.variants(copy.id)) == 2
+    links.revoke(workspace, made_links[1].share.id)
+    for token in (closed, free, "wrong"):
+        with pytest.raises(StoreError) as error:
+            links.bundle_file(workspace, token)
+        assert str(error.value) == links.NOT_FOUND
+
+
 def test_a_fork_is_ones_own_and_leaves_the_original_untouched(made: Made) -> None:
     workspace, session = made
     store = workspace.store
