@@ -22,7 +22,7 @@ def test_a_session_goes_from_hand_to_hand(site: Site, visit: NewVisit) -> None:
     owner.settle()
 
     page.locator(".st-key-share-panel button").first.click()
-    page.get_by_text("May be forked").click()
+    page.get_by_text("May be taken along").click()
     owner.settle().click("Create link")
     address = owner.sees("/share?token=").inner_text().strip()
     assert address.startswith(f"{site.url}/share?token=")
