@@ -17,7 +17,7 @@ def draw(session: Session, url: str) -> None:
     """The button, on pages that belong to a session."""
     if url not in catalogue() or url == "present" or session.model_id is None or not state.may_edit(session.id):
         return
-    with st.popover("", icon=":material/bookmark_add:", type="tertiary", help="Keep this view", key="keep-view"):
+    with st.popover("Keep", icon=":material/bookmark_add:", type="tertiary", key="keep-view"):
         st.caption("Keeps this page with what is chosen on it. Present shows the views one after another.")
         name = st.text_input("Name", value=catalogue()[url].title, max_chars=120, key=f"keep-view-name-{url}")
         if st.button("Keep this view", type="primary", disabled=not name.strip(), key="keep-view-go"):

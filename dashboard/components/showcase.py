@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import EspalierError
+from core.jobs.demo import demo_session
 from core.planning.whatif import effect_of_rows
 from core.pruning.estimate import preview
 from core.pruning.plan import Plan
@@ -35,10 +36,12 @@ class Showcase:
 
 
 def find_showcase() -> Showcase | None:
-    """The last used session that has something to show: one's own, else one that belongs to nobody."""
+    """The last used session that has something to show: one's own, else one that belongs to nobody, else the demo."""
     store = backend.store()
     own = store.list_sessions()
-    for session in [*own, *(session for session in store.list_sessions(owner="") if session not in own)][:_LOOKED_AT]:
+    others = [session for session in store.list_sessions(owner="") if session not in own]
+    demo = demo_session(backend.workspace())
+    for session in [*[*own, *others][:_LOOKED_AT], *([demo] if demo is not None else ())]:
         if not session.model_id:
             continue
         variants = store.variants(session.id)
