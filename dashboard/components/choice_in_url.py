@@ -2,16 +2,22 @@
 
 import streamlit as st
 
-__all__ = ["read_choice", "write_choice"]
+__all__ = ["read_choice", "wanted_choice", "write_choice"]
 
 _LONGEST = 300
+
+
+def wanted_choice(parameter: str) -> str | None:
+    """What the address names, which need not exist; None where it names nothing."""
+    wanted = st.query_params.get(parameter)
+    return wanted if wanted is not None and len(wanted) <= _LONGEST else None
 
 
 def read_choice(key: str, parameter: str) -> None:
     """Before a widget is drawn for the first time: start where the address says. The widget's owner checks the value
     against what there is."""
-    wanted = st.query_params.get(parameter)
-    if wanted is not None and len(wanted) <= _LONGEST and key not in st.session_state:
+    wanted = wanted_choice(parameter)
+    if wanted is not None and key not in st.session_state:
         st.session_state[key] = wanted
 
 

@@ -73,11 +73,13 @@ def draw_panel(
 
 def _pick(sheet: GroupSheet, clicked: str) -> None:
     """A layer of the drawing: itself where the menu has it, else the group that it belongs to."""
-    option = clicked if clicked in sheet.prunable else group_of_layer(sheet, clicked)
-    if option is None:
-        st.toast(f"{escape(short(clicked, 60), markdown=True)} belongs to no group: nothing of it is removed.")
+    group = group_of_layer(sheet, clicked)
+    if clicked in sheet.prunable:
+        st.session_state[CHOICE] = clicked
+    elif group is not None:
+        st.session_state[CHOICE] = named(group)
     else:
-        st.session_state[CHOICE] = option
+        st.toast(f"{escape(short(clicked, 60), markdown=True)} belongs to no group: nothing of it is removed.")
 
 
 def _controls(editor: DraftEditor, row: GroupRow) -> None:

@@ -5,7 +5,7 @@ Pure functions over a ``GroupSheet``; they know nothing of Streamlit.
 
 from core.comb.sheet import GroupSheet, SheetGroup
 from dashboard.components.format import short
-from dashboard.components.group_facts import listed, named, size_words
+from dashboard.components.group_facts import listed, size_words
 
 __all__ = ["coupled_words", "group_of_layer", "roles_of"]
 
@@ -38,9 +38,9 @@ def _alone_or_with(group: SheetGroup, layer: str) -> str:
     return f"shrinks alone ({size_words(group)}){read}"
 
 
-def group_of_layer(sheet: GroupSheet, layer: str) -> str | None:
-    """What a plan calls the group that a click on a layer means: the one whose units it makes, else the first that
-    holds it between makers and readers, else the first that it reads; None where it belongs to none."""
+def group_of_layer(sheet: GroupSheet, layer: str) -> SheetGroup | None:
+    """The group that a click on a layer means: the one whose units it makes, else the first that holds it between
+    makers and readers, else the first that it reads; None where it belongs to none."""
     between = [group for group in sheet.groups if layer in group.layers and layer not in group.readers]
     found = [*sheet.groups_of(layer), *between, *(group for group in sheet.groups if layer in group.readers)]
-    return named(found[0]) if found else None
+    return found[0] if found else None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from core.comb.counting import Counts
 from dashboard.components.charts import PALETTE
 from dashboard.components.format import percent, signed
-from dashboard.components.sensitivity_data import damage, levels_of
+from dashboard.components.sensitivity_data import cells_by_name, damage, levels_of
 
 __all__ = ["KIND_COLOURS", "Colouring", "kind_of", "planned_of_groups", "sensitivity_of", "spec_of"]
 
@@ -64,18 +64,25 @@ class Colouring:
         return f"+{value:.3g}" if value >= 0 else signed(value)
 
 
-def sensitivity_of(result: Mapping[str, Any]) -> Colouring:
-    """The loss that each layer gains, pruned alone to about half; with weights only, the share of energy removed."""
+def sensitivity_of(result: Mapping[str, Any], makers: Mapping[str, Sequence[str]] | None = None) -> Colouring:
+    """The loss that each layer gains, pruned alone to about half; with weights only, the share of energy removed.
+
+    ``makers``: row of the result → layers that it stands for; a group stands for those that make its units.
+    """
     levels = levels_of(result)
     level = min(levels, key=lambda one: abs(one - _LEVEL), default=_LEVEL)
-    values = {}
-    for name, cells in (result.get("layers") or {}).items():
+    values: dict[str, float] = {}
+    for name, cells in cells_by_name(result).items():
         cell = next((cell for cell in cells if abs(float(cell["sparsity"]) - level) < 1e-6), None)
         if cell is not None:
-            values[str(name)] = damage(cell, result, "loss")
+            layers = (str(name),) if makers is None else makers.get(str(name), ())
+            values |= dict.fromkeys(layers, damage(cell, result, "loss"))
+    groups = result.get("kind") == "groups"
     if result.get("estimated"):
-        return Colouring(f"Weight energy lost at {100 * level:g} %", values, "max", "share", False)
-    return Colouring(f"Loss gained when pruned alone to {100 * level:g} %", values, "max", "loss", True)
+        title = "Scores of the units lost" if groups else "Weight energy lost"
+        return Colouring(f"{title} at {100 * level:g} %", values, "max", "share", False)
+    what = "its group is cut" if groups else "pruned"
+    return Colouring(f"Loss gained when {what} alone to {100 * level:g} %", values, "max", "loss", True)
 
 
 def planned_of_groups(left: Counts, dense: Counts) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Tables: one look, an alternative text, a remembered row, and CSV that no spreadsheet mistakes for formulas."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -18,9 +18,18 @@ def _height(rows: int, most: int) -> int:
 
 
 def table(
-    frame: pd.DataFrame, *, key: str, alt: str, columns: Mapping[str, Any] | None = None, most_rows: int = 14
+    frame: pd.DataFrame,
+    *,
+    key: str,
+    alt: str,
+    columns: Mapping[str, Any] | None = None,
+    most_rows: int = 14,
+    on_select: Callable[[], None] | None = None,
 ) -> None:
-    """Show a table. ``columns``: ``st.column_config`` by column; ``alt`` says in words what the table holds."""
+    """Show a table. ``columns``: ``st.column_config`` by column; ``alt`` says in words what the table holds.
+
+    ``on_select`` is called when a row is chosen; ``st.session_state[key]["selection"]["rows"]`` says which.
+    """
     st.dataframe(
         frame.map(_unlike_formula),
         key=key,
@@ -28,6 +37,8 @@ def table(
         hide_index=True,
         column_config=dict(columns or {}),
         height=_height(len(frame), most_rows),
+        on_select=on_select or "ignore",
+        selection_mode="single-row",
     )
 
 

@@ -12,7 +12,13 @@ __all__ = ["CHOICES", "captured", "query_of", "restore"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("layers-all", "network-colour", "network-size"),
     "plan": ("plan-group", "plan-layer", "plan-network-colour", "plan-network-size", "plan-bars"),
-    "sensitivity": ("sensitivity-result", "sensitivity-layers", "sensitivity-quantity"),
+    "sensitivity": (
+        "sensitivity-result",
+        "sensitivity-layers",
+        "sensitivity-quantity",
+        "sensitivity-network-colour",
+        "sensitivity-network-size",
+    ),
     "runs": ("runs-kinds", "race-runs", "race-by", "run-curves-"),
     "compare": (
         "compare-cost-",

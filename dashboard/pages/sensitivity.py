@@ -22,7 +22,14 @@ from dashboard.components.forms import settings_form
 from dashboard.components.jobs import POLL_S, job_banner, latest_job, live_jobs, submit
 from dashboard.components.plan_draft import DraftEditor, with_override
 from dashboard.components.plan_layers import prunable_layers
-from dashboard.components.sensitivity_charts import curves_figure, heatmap_figure
+from dashboard.components.sensitivity_charts import heatmap_figure
+from dashboard.components.sensitivity_curves import (
+    chosen_curves,
+    draw_curves,
+    forget_curves_of,
+    show_curve_of,
+    show_curve_of_row,
+)
 from dashboard.components.sensitivity_data import (
     Quantity,
     images_seen,
@@ -41,6 +48,7 @@ from dashboard.components.sensitivity_kind import (
     pinned,
     rows_of,
 )
+from dashboard.components.sensitivity_network import draw_sensitivity_network
 from dashboard.components.sensitivity_pins import click_pending, pin_pending, remember_click
 from dashboard.components.tables import csv_bytes
 from dashboard.components.tables import table as draw_table
@@ -52,8 +60,7 @@ URL = "sensitivity"
 ORDER = 30
 
 _TALL_PX = 620
-_CURVES = "sensitivity-layers"
-_MOST_CURVES = 7
+_VIEWS = ("heat-map", "network")
 
 
 def render() -> None:
@@ -67,7 +74,7 @@ def render() -> None:
     kind = chosen_kind(session, sheet)
     names = rows_of(model, sheet, kind)
     editor = DraftEditor(session)
-    _show_curve_of(pin_pending(editor, sheet if kind == "groups" else None))
+    show_curve_of(pin_pending(editor, sheet if kind == "groups" else None))
     live = next((job for job in live_jobs(session.id) if job.kind == "sensitivity"), None)
     results = [item for item in _measured(session) if kind_of(item.settings) == kind]
     _controls(session, live, results, kind, len(names))
@@ -168,13 +175,6 @@ def _choose_result(results: Sequence[Sensitivity]) -> Sensitivity | None:
     return by_id[st.selectbox("Result", list(by_id), format_func=words, key="sensitivity-result")]
 
 
-def _show_curve_of(layer: str | None) -> None:
-    """Add the layer whose cell was clicked to the curves."""
-    if layer is not None:
-        others = [name for name in st.session_state.get(_CURVES, ()) if name != layer]
-        st.session_state[_CURVES] = [layer, *others][:_MOST_CURVES]
-
-
 def _results(
     session_id: str, model_id: str, kind: Kind, job_id: str | None, followed: bool, chosen: Sensitivity | None
 ) -> None:
@@ -196,11 +196,19 @@ def _results(
     overrides = pinned(editor, sheet)
     metric = _metric(model, result)
     _headline(result, layers, metric, waiting=followed)
-    quantity = _quantity(result, metric)
-    _heatmap(result, layers, quantity, metric, overrides)
+    with st.container(horizontal=True, gap="medium"):
+        view = st.segmented_control(
+            "Picture", _VIEWS, default=_VIEWS[0], required=True, key="sensitivity-view", bind="query-params"
+        )
+        quantity = _quantity(result, metric)
+    forget_curves_of(f"{model_id} {kind} {bool(result.get('estimated'))} {job_id}")
+    curves = chosen_curves(result, layers, quantity)
+    if view == "network":
+        draw_sensitivity_network(editor.session, model, result, sheet=sheet, rows=layers, curves=curves)
+    else:
+        _heatmap(result, layers, quantity, metric, overrides)
     _pins(editor)
-    _forget_curves_of(f"{model_id} {kind} {bool(result.get('estimated'))} {job_id}")
-    _curves(result, layers, quantity, metric, overrides)
+    draw_curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
         with st.expander("All numbers", icon=":material/table:"):
             frame = table(result, layers)
@@ -208,7 +216,9 @@ def _results(
                 frame,
                 key="sensitivity-table",
                 alt=f"{len(frame)} measured cells: {result.get('kind') or 'layers'}, sparsity, {metric}, loss",
+                on_select=lambda: show_curve_of_row("sensitivity-table", list(frame.iloc[:, 0])),
             )
+            st.caption("Choose a row to see its curve, and its place on the drawing.")
             st.download_button(
                 "Download CSV",
                 data=lambda: csv_bytes(frame),
@@ -305,31 +315,6 @@ def _heatmap(
         )
     waiting = " Rings: first numbers on few images." if shown_cells(result) > measured_cells(result) else ""
     st.caption(f"Click a cell to pin that sparsity into the plan. Outlined cells are pinned.{waiting}")
-
-
-def _forget_curves_of(basis: str) -> None:
-    """Choose the layers anew for another model, and when measurements begin or are complete."""
-    if st.session_state.setdefault(f"{_CURVES}-basis", basis) != basis:
-        st.session_state[f"{_CURVES}-basis"] = basis
-        st.session_state.pop(_CURVES, None)
-
-
-def _curves(
-    result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, metric: str, overrides: Mapping[str, float]
-) -> None:
-    kept = [name for name in st.session_state.get(_CURVES, ()) if name in layers]
-    st.session_state[_CURVES] = kept or most_sensitive(result, layers, quantity, count=3)
-    chosen = st.multiselect(
-        "Curves of", layers, key=_CURVES, max_selections=_MOST_CURVES, format_func=lambda name: short(name, 40)
-    )
-    if chosen:
-        draw(
-            curves_figure(result, chosen, quantity, metric=metric, overrides=overrides),
-            key="sensitivity-curves",
-            alt=f"Curves of {', '.join(short(name, 30) for name in chosen)} against sparsity with 95 % intervals",
-        )
-        if not result.get("estimated"):
-            st.caption("Bands are 95 % intervals. Dotted: the dense model. Dashed: pinned in the plan.")
 
 
 def _pins(editor: DraftEditor) -> None:
