@@ -36,12 +36,17 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a confined process may use at most."""
+    """What a confined process may use at most.
+
+    ``counts_maps``: whether memory that is only mapped counts. For PyTorch it must not: it maps gigabytes of libraries
+    that it never touches.
+    """
 
     memory_bytes: int
     file_bytes: int
     cpu_s: int
     wall_s: float
+    counts_maps: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def confine(limits: Limits) -> None:
     except ImportError:  # not a Unix
         return
     bounds = {
-        "RLIMIT_AS": limits.memory_bytes,
+        "RLIMIT_AS" if limits.counts_maps else "RLIMIT_DATA": limits.memory_bytes,
         "RLIMIT_FSIZE": limits.file_bytes,
         "RLIMIT_CPU": limits.cpu_s,
         "RLIMIT_CORE": 0,

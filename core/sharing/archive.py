@@ -27,6 +27,7 @@ MAX_DIRECTORY_BYTES = 2**20
 _END = struct.Struct("<4s4H2LH")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED = 1
+_NO_MEMORY = "Error -4"  # of zlib
 _CHUNK = 1 << 20
 
 
@@ -59,6 +60,8 @@ class Archive:
         except Exception as error:
             if type(error).__module__ != "zlib":
                 raise
+            if _NO_MEMORY in str(error):
+                raise MemoryError from None
             raise StoreError(f"“{name[:120]}” in the bundle is damaged ({error}); get the file again.") from None
 
     def read(self, name: str, *, most_bytes: int) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from core.jobs import Runner
 from core.models.sources.python import FACTORIES_VARIABLE, register_python_factory
+from core.sharing.reading import read_bundle
 from core.store import Session, Workspace
 from tests.jobs.running import result
 
@@ -66,6 +67,14 @@ def opened(runner: Runner, folder: Path) -> Session:
     store.save_view(session.id, "Result", {"page": "compare", "query": {"variant": made["variant_id"]}})
     store.save_draft(session.id, {"sparsity": 0.7, "name": "draft"}, revision=0)
     return store.get_session(session.id)
+
+
+@pytest.fixture(autouse=True)
+def read_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles are read in this process: one that imports torch for each test would take minutes. Those of
+    test_bundle_reader.py are read as they are elsewhere."""
+    if request.path.name != "test_bundle_reader.py":
+        monkeypatch.setattr("core.sharing.importing.read_confined", read_bundle)
 
 
 @pytest.fixture(scope="session")

@@ -388,7 +388,7 @@ def test_flipped_bytes_never_do_more_than_be_refused(
     import random
 
     chance, whole = random.Random(3), bundle.read_bytes()
-    monkeypatch.setattr("core.sharing.importing._checked_models", lambda snapshot, *_: snapshot)
+    monkeypatch.setattr("core.sharing.reading._checked_models", lambda snapshot, *_: snapshot)
     for _ in range(60):
         data = bytearray(whole)
         for _ in range(3):
