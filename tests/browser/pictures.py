@@ -40,10 +40,10 @@ def main() -> None:
         if given.workspace is not None:
             (place / "workspace").symlink_to(given.workspace.resolve())
         with serving(place, "--demo") as site:
-            _take(site, _finished_demo(site))
+            _take(site, finished_demo(site))
 
 
-def _finished_demo(site: Site) -> str:
+def finished_demo(site: Site) -> str:
     """The id of the demo session, once nothing of it is under way any more."""
     end = time.monotonic() + 5 * PATIENCE_S
     while time.monotonic() < end:
