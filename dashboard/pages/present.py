@@ -24,8 +24,8 @@ def render() -> None:
     if not views:
         empty(
             "No view is kept yet",
-            "On any page, choose what should be seen and keep it with the bookmark at its head. Here the views become "
-            "a presentation.",
+            "On any page, choose what should be seen and keep it with “Keep” at its head. Here the views become a "
+            "presentation.",
             action="Go to Compare",
             url="compare",
         )
