@@ -229,6 +229,7 @@ def _compare_page(facts: Facts) -> list[str]:
         'models = {"dense": model, "pruned": result.model}',
         *_call("latency = measure_latency(", arguments),
         'print(latency["sentence"])',
+        'print(why_faster(model, result.model).sentence("dense", "pruned"))',
         'labels = {"plan": plan.to_json()}',
         'report = export_onnx(result.model, "pruned.onnx", splits=data, metadata=labels)',
         'print(report["passed"], report["max_abs_difference"], report["top1_agreement"])',

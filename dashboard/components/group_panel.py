@@ -44,7 +44,7 @@ def draw_panel(
     if from_table is not None:
         st.session_state[CHOICE] = named(sheet.group(from_table))
     meaning = plan_network_controls(base)
-    picture, panel = st.columns([3, 2], gap="large")
+    picture, panel = st.columns([3, 2], gap="medium")
     with panel:
         read_choice(CHOICE, "layer")
         choice = choose(sheet, key=CHOICE)

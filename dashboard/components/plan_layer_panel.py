@@ -39,7 +39,7 @@ def draw_layer_panel(
     if from_table is not None:
         st.session_state[LAYER] = from_table
     meaning = plan_network_controls(base)
-    picture, panel = st.columns([3, 2], gap="large")
+    picture, panel = st.columns([3, 2], gap="medium")
     with panel:
         name = _choose(names, max(names, key=lambda one: planned.get(one, 0.0)))
         _facts(next(layer for layer in layers if layer["name"] == name))

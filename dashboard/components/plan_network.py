@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.comb.sheet import GroupSheet
 from core.store.records import Session
+from dashboard.components.charts import ACCENT
 from dashboard.components.layer_time import measured_times, time_button
 from dashboard.components.network_canvas import Canvas, draw_canvas, draw_controls
 from dashboard.components.network_colours import COLOURS, colouring_of
@@ -61,6 +62,7 @@ def draw_plan_network(
         colouring=colouring_of(colour, session, model, editor.plan, times),
         lit=lit,
         chosen=None if part is None else part.key,
+        marked={} if chosen is None or lit else {chosen: ACCENT},  # seen in a closed box, too
         coupled=coupled_words(sheet),
     )
     draw_canvas(canvas, look, lambda kind, name: pick(name) if kind == "layer" else None)

@@ -60,8 +60,8 @@ def draw_sensitivity_network(
         coupled=coupled_words(sheet),
     )
     draw_canvas(canvas, look, lambda kind, name: _pick(sheet, rows, name) if kind == "layer" else None)
-    what = "layer" if sheet is None else "group of a layer"
-    st.caption(f"Click a layer to see the curve of that {what} below; click it again to take it away.")
+    whose = "its curve" if sheet is None else "the curve of its group"
+    st.caption(f"Click a layer to see {whose}; click it again to take the curve away.")
     if colour == "time":
         time_button(session, times, job)
 

@@ -204,11 +204,16 @@ def _results(
     forget_curves_of(f"{model_id} {kind} {bool(result.get('estimated'))} {job_id}")
     curves = chosen_curves(result, layers, quantity)
     if view == "network":
-        draw_sensitivity_network(editor.session, model, result, sheet=sheet, rows=layers, curves=curves)
+        picture, beside = st.columns([3, 2], gap="medium")
+        with picture:
+            draw_sensitivity_network(editor.session, model, result, sheet=sheet, rows=layers, curves=curves)
     else:
-        _heatmap(result, layers, quantity, metric, overrides)
-    _pins(editor)
-    draw_curves(result, layers, quantity, metric, overrides)
+        beside = st.container()
+        with beside:
+            _heatmap(result, layers, quantity, metric, overrides)
+    with beside:
+        _pins(editor)
+        draw_curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
         with st.expander("All numbers", icon=":material/table:"):
             frame = table(result, layers)
@@ -250,7 +255,7 @@ def _headline(result: Mapping[str, Any], layers: Sequence[str], metric: str, *, 
     if result.get("estimated"):
         how = "each layer’s weight energy" if what == "layers" else "the scores of each group’s units"
         st.html(
-            f'<p class="esp-lede">{known_html(False)} estimated, weights only: how much of {how} '
+            f'<p class="esp-lede">{known_html(False)} From the weights only: how much of {how} '
             f"a cut would take. It hints at spare {what}; it is not a loss.</p>"
         )
         if waiting:

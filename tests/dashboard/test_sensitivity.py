@@ -104,7 +104,7 @@ class TestPage:
     def test_estimate_is_marked_before_anything_is_measured(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("sensitivity", session=seeded.session.id)
-        assert "estimated, weights only" in text_of(page)
+        assert "From the weights only" in text_of(page)
         assert page.button(key="sensitivity-start").label == "Measure sensitivity"
 
     def test_a_stored_result_appears_at_once(self, served: Workspace, open_page: OpenPage):
@@ -276,7 +276,7 @@ class TestGroups:
     def test_results_of_groups_are_not_shown_as_layers(self, served: Workspace, open_page: OpenPage):
         session = seed_groups(served, "resnet")
         self.store(served, session, self.result(grouped("resnet").sheet))
-        assert "estimated, weights only" in text_of(open_page("sensitivity", session=session.id))
+        assert "From the weights only" in text_of(open_page("sensitivity", session=session.id))
 
     def test_first_numbers_are_not_measured_cells_and_make_no_sentence(self):
         sheet = grouped("resnet").sheet

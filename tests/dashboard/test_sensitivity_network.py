@@ -76,7 +76,7 @@ def test_the_drawing_and_the_address(served: Workspace, open_page: OpenPage):
     assert page.multiselect(key=CURVES).value[0] == "stage3.0.conv2"
     words = text_of(page)
     assert "Loss gained when pruned alone to 50 %" in words
-    assert "Click a layer to see the curve" in words
+    assert "Click a layer to see its curve" in words
     page.multiselect(key=CURVES).set_value(["head"]).run()
     assert page.query_params["layer"] == "head"
     page.segmented_control(key="sensitivity-network-colour").set_value("time").run()
