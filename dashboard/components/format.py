@@ -34,8 +34,8 @@ __all__ = [
 MINUS = "−"
 NOTHING = "–"
 
-# GitHub's markdown makes links of bare addresses, escaped or not: a word joiner, which nobody sees, stops it.
-_ADDRESS = re.compile(r"https?(?=:)|www(?=\.)|@", re.IGNORECASE)
+# Addresses become links and :words: pictures whatever is escaped in them: a word joiner, which nobody sees, parts them.
+_ACTS = re.compile(r"https?(?=:)|www(?=\.)|@|:(?=[\w+/-]+:)", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:])")
 
 
@@ -187,7 +187,7 @@ def escape(text: object, *, markdown: bool = False) -> str:
     line = plain(text)
     if not markdown:
         return html.escape(line).replace("%{", "%&#123;")
-    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", line))
+    return _MARKDOWN.sub(r"\\\1", _ACTS.sub("\\g<0>\u2060", line))
 
 
 def chart_text(text: object, limit: int = 48) -> str:

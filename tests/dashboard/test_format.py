@@ -59,6 +59,13 @@ def test_escaped_text_has_no_markup_and_one_line(text: str) -> None:
     assert not set("*_`[]<>$~|#") & set(unescaped)
 
 
+@pytest.mark.parametrize("text", [":material/home:", "a :smile: b", ":+1:"])
+def test_words_between_colons_stay_words(text: str) -> None:
+    shown = fmt.escape(text, markdown=True).replace("\\", "")
+    assert shown != text
+    assert shown.replace("\u2060", "") == text
+
+
 @given(st.text(min_size=1), st.integers(min_value=8, max_value=60))
 def test_shortened_text_keeps_its_ends(text: str, limit: int) -> None:
     line, shown = fmt.plain(text), fmt.short(text, limit)
