@@ -55,10 +55,11 @@ class Server:
 def serve(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     """Start a server on the workspace ``folder``; kill it in the end if it still runs."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    path = os.pathsep.join(filter(None, (str(ROOT), inherited.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "run_app.py"), "--no-browser", "--workspace", str(folder), *arguments],
         cwd=ROOT,
-        env={**inherited, "ESPALIER_JOB_KINDS": "tests.jobs.sample_kinds", "PYTHONPATH": str(ROOT), **environment},
+        env={**inherited, "ESPALIER_JOB_KINDS": "tests.jobs.sample_kinds", "PYTHONPATH": path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
