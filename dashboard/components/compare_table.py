@@ -105,12 +105,11 @@ def ranking_words(rows: Sequence[Row], setting: str) -> str:
         return ""
     parts = []
     for row, latency in measured:
+        name = short(row.variant.name, 50)
         if latency.verdict in ("faster", "slower"):
-            parts.append(f"{row.variant.name} is {latency.verdict} than dense ({speedup(latency.ratio)})")
+            parts.append(f"{name} is {latency.verdict} than dense ({speedup(latency.ratio)})")
         else:
-            parts.append(
-                f"{row.variant.name} is not ranked against dense: no difference shown on {latency.pairs} pairs"
-            )
+            parts.append(f"{name} is not ranked against dense: no difference shown on {latency.pairs} pairs")
     if overlapping([(latency.ratio_low, latency.ratio_high) for _, latency in measured]):
         parts.append("variants whose intervals overlap are not ranked against each other")
     return (f"{setting}: " + "; ".join(parts) + ".") if parts else ""

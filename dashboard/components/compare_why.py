@@ -22,7 +22,7 @@ from dashboard.components.paired_bars import paired_bars
 from dashboard.components.presenter import presenting
 from dashboard.components.tables import csv_bytes, table
 
-__all__ = ["counted", "draw_why", "stored_difference", "why_figure", "why_frame"]
+__all__ = ["counted", "draw_why", "stored_difference", "why_figure", "why_frame", "work_figure"]
 
 _KIND = "speed_difference"
 _MOST_BARS = 14
@@ -133,6 +133,16 @@ def _not_yet(layers: Sequence[LayerDifference], before: Variant, after: Variant)
             f"“{short(before.name, 60)}”; {smaller} of {len(layers)} layers differ in shape."
         )
     st.html(f'<p class="esp-lede">{escape(said)} MACs are no milliseconds: nothing was timed yet.</p>')
+    if work[0] != work[1]:
+        picture, left_out = work_figure(layers, before.name, after.name)
+        draw(
+            picture,
+            key="why-work",
+            alt=f"Two bars per layer: MACs in {short(before.name, 40)} and in {short(after.name, 40)}; the table below "
+            "has the numbers",
+        )
+        if left_out:
+            st.caption(f"The {_MOST_BARS} layers with the largest differences; {left_out} more are in the table.")
     _table(layers, timed=False)
 
 
@@ -190,21 +200,34 @@ def why_figure(found: SpeedDifference, by: By, before: str, after: str) -> tuple
         name = layer.stage if by == "stages" else layer.name
         old, new = times.get(name, (0.0, 0.0))
         times[name] = old + layer.before_ms, new + layer.after_ms
-    largest = sorted(times, key=lambda name: -abs(times[name][0] - times[name][1]))[:_MOST_BARS]
-    names = [name for name in times if name in largest]
+    return _bars(times, before, after, title="milliseconds, each layer alone", unit="ms", factor=1.0)
+
+
+def work_figure(layers: Sequence[LayerDifference], before: str, after: str) -> tuple[go.Figure, int]:
+    """The same with MACs, which are exact, while there are no times."""
+    work = {layer.name: (float(layer.before_macs), float(layer.after_macs)) for layer in layers}
+    return _bars(work, before, after, title="million MACs, not time", unit="MMACs", factor=1e-6)
+
+
+def _bars(
+    pairs: Mapping[str, tuple[float, float]], before: str, after: str, *, title: str, unit: str, factor: float
+) -> tuple[go.Figure, int]:
+    """The pairs that differ most, in their order."""
+    largest = sorted(pairs, key=lambda name: -abs(pairs[name][0] - pairs[name][1]))[:_MOST_BARS]
+    names = [name for name in pairs if name in largest]
     figure = paired_bars(
         names,
         [
-            (chart_text(before, 30), [times[name][0] for name in names], MUTED),
-            (chart_text(after, 30), [times[name][1] for name in names], ACCENT),
+            (chart_text(before, 30), [pairs[name][0] for name in names], MUTED),
+            (chart_text(after, 30), [pairs[name][1] for name in names], ACCENT),
         ],
-        x_title="milliseconds, each layer alone",
+        x_title=title,
         hover_names=[chart_text(name, 60) for name in names],
-        hover_unit="ms",
-        factor=1.0,
+        hover_unit=unit,
+        factor=factor,
         hover_format=".3f",
     )
-    return figure, len(times) - len(names)
+    return figure, len(pairs) - len(names)
 
 
 def why_frame(layers: Sequence[LayerDifference], *, timed: bool) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pytest
 from core.analysis.speed_difference import LayerDifference, SpeedDifference
 from core.store import Workspace
 from core.store.records import JobState
-from dashboard.components.compare_why import counted, stored_difference, why_figure, why_frame
+from dashboard.components.compare_why import counted, stored_difference, why_figure, why_frame, work_figure
 from tests.dashboard.conftest import OpenPage, text_of
 from tests.dashboard.seeding import LAYERS, Seeded, model_description, seed_job, seed_session
 
@@ -133,6 +133,10 @@ def test_counts_of_smaller_layers_are_exact(seeded: Seeded):
     assert len(layers) == len(LAYERS)
     assert layers[0].after_macs == first["macs"] // 2
     assert layers[0].after_zeros == 0.0  # they are gone, not zero
+    figure, left_out = work_figure(layers, "a", "b")
+    assert left_out == 0
+    assert figure.data[0].x[0] == pytest.approx(first["macs"] / 1e6)
+    assert figure.data[1].x[0] == pytest.approx(first["macs"] / 2e6)
     frame = why_frame(layers, timed=False)
     assert next(iter(frame["channels after"])) == "1 → 8"
     assert "saved ms" not in frame.columns
