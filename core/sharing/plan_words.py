@@ -1,5 +1,6 @@
 """A plan as sentences, for people who do not have the program before them. Knows no torch."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..pruning.plan import Plan
 __all__ = ["plan_sentences"]
 
 _NAMED = 12
+_MARK = re.compile(r" ?\[[PCD]\]")
 _UNITS = {
     "macs": "multiply–accumulate operations",
     "parameters": "parameters",
@@ -27,7 +29,8 @@ def plan_sentences(body: Mapping[str, Any]) -> list[str]:
     if plan.method not in METHODS:
         return [f"Method: {plan.method}, which this version does not know.", *_settings(plan), _seed(plan)]
     method = METHODS[plan.method]
-    said = [f"Method: {method.title} ({method.provenance.rstrip('.')})."]
+    # The marks of METHODS.md mean nothing to somebody who has only the report or the card.
+    said = [f"Method: {method.title} ({_MARK.sub('', method.provenance).rstrip('.')})."]
     if method.removes == "nothing":
         return [*said, *_settings(plan), _seed(plan)]
     said.append(_amount(plan, method))

@@ -117,6 +117,7 @@ def test_a_page_loads_nothing_and_runs_nothing(made: tuple[Workspace, Session]) 
 def test_the_plan_of_every_method_can_be_said(method: str) -> None:
     said = plan_sentences(Plan(method=method, sparsity=0.4, seed=3).to_json())
     assert said[0].startswith(f"Method: {METHODS[method].title}")
+    assert not {"[P]", "[C]", "[D]"} & set(said[0].replace(".", " ").replace(";", " ").replace(")", " ").split())
     assert said[-1] == "Seed 3."
     assert any("40.0 %" in sentence for sentence in said) == (METHODS[method].removes != "nothing")
 
