@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from dashboard.components.charts import MUTED, SEQUENTIAL, SEQUENTIAL_DARK, figure
 from dashboard.components.cut_data import cuts_of, has_cuts, shares, whole_units
-from dashboard.components.format import chart_text, escape
+from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import planned_epochs, stage_spans
 
 __all__ = ["left_figure"]
@@ -94,7 +94,7 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
                 | {**_ABOVE, "yshift": 16},
                 *[
                     {"text": chart_text(span.name, 26), "xref": "x", "x": span.first - 0.5}
-                    | {"font": {"size": 11, "color": MUTED}, **_ABOVE}
+                    | {"font": {"size": 11}, **_ABOVE}
                     for span in later
                 ],
             ],
@@ -105,5 +105,5 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
 
 def _hover(name: str, epoch: int, share: float | None, whole: int, gone: int) -> str:
     when = "before training" if epoch == 0 else f"after epoch {epoch}"
-    left = "not known" if share is None else f"{round(share * whole)} of {whole} left ({share:.0%})"
+    left = "not known" if share is None else f"{round(share * whole)} of {whole} left ({percent(share, 0)})"
     return f"<b>{escape(name)}</b><br>{when}: {left}" + (f"<br>{gone} went in this epoch" if gone else "")

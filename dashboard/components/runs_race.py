@@ -138,7 +138,7 @@ def race_figure(histories: Mapping[str, Mapping[str, Any]], names: Mapping[str, 
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
-            font={"size": 11, "color": MUTED},
+            font={"size": 11},
         )
     metric = metric_of(first)
     shown.update_yaxes(title={"text": f"{metric}, selection split"}, fixedrange=True)

@@ -43,7 +43,6 @@ __all__ = ["layers_figure", "loss_figure", "panels", "score_figure", "shade_stag
 Window = tuple[int, int] | None
 
 _STAGE = "rgba(128,128,120,0.10)"
-_INK = "rgba(128,128,120,1)"
 _MARKED_EPOCHS = 40
 _PARTS = {"ce": "cross-entropy", "kd": "teacher", "attention": "attention"}
 _GAP = 0.11
@@ -125,7 +124,7 @@ def shade_stages(shown: go.Figure, spans: Sequence[Any], *, names: bool = True) 
                 xanchor="left",
                 yanchor="bottom",
                 showarrow=False,
-                font={"size": 11, "color": _INK},
+                font={"size": 11},
             )
 
 
@@ -171,7 +170,7 @@ def score_figure(history: History, *, window: Window = None) -> go.Figure:
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
-            font={"size": 11, "color": PALETTE[2]},
+            font={"size": 11},
         )
     _events(shown, history)
     _curve(shown, line(history, "sparsity"), "sparsity", PALETTE[4], axis="y2", form=".2%", legend=False)
