@@ -14,6 +14,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # Set before torch is imported, and inherited by worker processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Processes that tests start keep their .pyc files: without them each compiles torch anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -31,10 +34,13 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
         yield opened
 
 
+# Real data and checkpoints; not everybody has them.
+SHARED_DATA = Path(os.environ.get("ESPALIER_SHARED_DATA", CHECKOUT.parent / "shared" / "data"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with real data and checkpoints; skips where it is missing."""
-    folder = Path(os.environ.get("ESPALIER_SHARED_DATA", CHECKOUT.parent / "shared" / "data"))
-    if not (folder / "checkpoints").is_dir():
-        pytest.skip(f"real data not found at {folder}; set ESPALIER_SHARED_DATA to run this test")
-    return folder
+    if not (SHARED_DATA / "checkpoints").is_dir():
+        pytest.skip(f"real data not found at {SHARED_DATA}; set ESPALIER_SHARED_DATA to run this test")
+    return SHARED_DATA

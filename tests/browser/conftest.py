@@ -1,11 +1,13 @@
 """The real server and Debian's chromium. Without chromium these tests skip, and say so.
 
-``site`` is a server of ``run_app.py`` on a free port with an empty workspace; ``visit`` opens pages in a browser that
-can reach nothing but this machine and collects whatever goes wrong in them.
+``site`` is a server of ``run_app.py`` on a free port, one for all tests: its workers import torch once. Each test opens
+sessions of its own, or only looks at ``demo``. ``visit`` opens pages in a browser that can reach nothing but this
+machine and collects whatever goes wrong in them.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +23,8 @@ from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.conftest import CHECKOUT, SHARED_DATA
+
 CHROMIUM = shutil.which("chromium")
 # First use imports torch in a worker: seconds on a quiet machine, minutes on a loaded one.
 PATIENCE_S = float(os.environ.get("ESPALIER_BROWSER_PATIENCE_S", "240"))
@@ -113,10 +116,11 @@ def _wait_for(site: Site, server: "subprocess.Popen[bytes]") -> None:
     raise TimeoutError(f"no answer from {site.url}: {site.log.read_text()[-3000:]}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server with an empty workspace, shared by the tests of a file."""
-    with serving(tmp_path_factory.mktemp("site")) as running:
+    """A server for all tests. It offers the real data where they are."""
+    offered = ("--data-root", str(SHARED_DATA)) if SHARED_DATA.is_dir() else ()
+    with serving(tmp_path_factory.mktemp("site"), *offered) as running:
         yield running
 
 
@@ -148,7 +152,7 @@ class Visit:
             self.page.wait_for_timeout(50)
         raise TimeoutError(f"the page at {self.page.url} does not come to rest")
 
-    def sees(self, text: str, *, timeout_s: float = PATIENCE_S) -> Any:
+    def sees(self, text: "str | re.Pattern[str]", *, timeout_s: float = PATIENCE_S) -> Any:
         """Wait until ``text`` can be read."""
         found = self.page.get_by_text(text).first
         found.wait_for(timeout=timeout_s * 1000)
@@ -184,8 +188,16 @@ class Visit:
         query = urllib.parse.parse_qs(urllib.parse.urlparse(self.page.url).query)
         return query.get("session", [None])[0]
 
-    def shot(self, name: str) -> Path:
-        """A picture of the whole page in ``screenshots/`` of the checkout (ignored by git)."""
+    @property
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its window."""
+        main = "document.querySelector('[data-testid=stMain]')"
+        return int(self.page.evaluate(f"{main}.scrollWidth - {main}.clientWidth"))
+
+    def shot(self, name: str) -> None:
+        """With ``ESPALIER_BROWSER_SHOTS=1``: a picture of the whole page in ``screenshots/`` (ignored by git)."""
+        if os.environ.get("ESPALIER_BROWSER_SHOTS") != "1":
+            return
         height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         size = self.page.viewport_size
         self.page.set_viewport_size({"width": size["width"], "height": min(max(height + 20, size["height"]), 6000)})
@@ -194,7 +206,6 @@ class Visit:
         place.parent.mkdir(exist_ok=True)
         self.page.screenshot(path=str(place))
         self.page.set_viewport_size(size)
-        return place
 
 
 @pytest.fixture(scope="session")
@@ -206,6 +217,21 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=180_000)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def demo(site: Site, chromium: Any) -> str:
+    """The id of a session opened by the one click, with its model measured."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_S * 1000)
+    visitor = Visit(context.new_page(), site).go()
+    visitor.click("Use the demo")
+    visitor.page.wait_for_url("**/model?session=*")
+    visitor.sees("Dense accuracy, test split")
+    session_id = visitor.session_id
+    context.close()
+    assert session_id
+    return session_id
 
 
 @pytest.fixture

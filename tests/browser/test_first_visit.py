@@ -1,29 +1,12 @@
 """A newcomer's first minutes in the real browser: the demo in one click, the cut line, a refresh, a phone."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from .conftest import Site, Visit
 
 NewVisit = Callable[..., Visit]
-
-
-@pytest.fixture(scope="module")
-def demo(site: Site, chromium: Any) -> str:
-    """The id of a session opened by the one click, with its model measured."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(240_000)
-    visitor = Visit(context.new_page(), site).go()
-    visitor.sees("What pruning costs, and what it buys")
-    visitor.click("Use the demo")
-    visitor.page.wait_for_url("**/model?session=*")
-    session_id = visitor.session_id
-    assert session_id
-    visitor.sees("Dense accuracy, test split")
-    context.close()
-    return session_id
 
 
 @pytest.mark.row("F18")
@@ -100,14 +83,11 @@ def test_a_session_can_be_renamed_and_deleted(site: Site, visit: NewVisit, demo:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("address", ["start", "model"])
 def test_a_phone_shows_everything_without_sideways_scrolling(
-    site: Site, visit: NewVisit, demo: str, address: str, scheme: str
+    site: Site, visit: NewVisit, demo: str, scheme: str
 ) -> None:
-    visitor = visit(site, width=390, height=844, scheme=scheme).go("" if address == "start" else address, session=demo)
-    visitor.sees("Begin with a sample" if address == "start" else "Weights that fall")
-    visitor.shot(f"{address}-phone-{scheme}")
-    overflow = visitor.page.evaluate(
-        "() => { const m = document.querySelector('[data-testid=stMain]'); return m.scrollWidth - m.clientWidth }"
-    )
-    assert overflow <= 0
+    visitor = visit(site, width=390, height=844, scheme=scheme)
+    for address, text in (("", "Begin with a sample"), ("model", "Weights that fall")):
+        visitor.go(address, session=demo).sees(text)
+        visitor.shot(f"{address or 'start'}-phone-{scheme}")
+        assert visitor.overflow <= 0, address
