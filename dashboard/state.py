@@ -66,7 +66,7 @@ def current_model(session: Session | None) -> Model | None:
 
 def dense_variant(session: Session) -> Variant | None:
     """The model as it was opened: the session's variant without a plan."""
-    return next((variant for variant in backend.store().variants(session.id) if variant.plan is None), None)
+    return backend.store().dense_variant(session.id)
 
 
 def session_query() -> dict[str, str]:

@@ -60,6 +60,7 @@ OWN = {
 LOOKS = {
     "get_session": "session_id",
     "get_variant": "variant_id",
+    "dense_variant": "session_id",
     "variants": "session_id",
     "get_measurement": "measurement_id",
     "measurements": "variant_id",

@@ -118,10 +118,10 @@ def session_parts(workspace: Workspace, session_id: str | None) -> tuple[Session
 
 def dense_variant(workspace: Workspace, session: Session) -> Variant:
     """The variant without a plan; EspalierError when model and data were not opened yet."""
-    for variant in workspace.store.variants(session.id):
-        if variant.plan is None:
-            return variant
-    raise EspalierError("Open a model and data in this session first.")
+    variant = workspace.store.dense_variant(session.id)
+    if variant is None:
+        raise EspalierError("Open a model and data in this session first.")
+    return variant
 
 
 def plan_sensitivity(workspace: Workspace, start: Variant, plan: Plan) -> Mapping[str, Any] | None:

@@ -109,6 +109,14 @@ class ResultRows(Rows):
         with self._read() as connection:
             return [Variant.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
+    def dense_variant(self, session_id: str) -> Variant | None:
+        """The model as it was opened: the session's variant without a plan; None while there is none."""
+        mine = (variants.c.session_id == session_id) & variants.c.plan.is_(None)
+        query = select(variants).where(mine).order_by(variants.c.number).limit(1)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else Variant.model_validate(dict(row))
+
     def variants_on(self, data_id: str, *, limit: int = 100, owner: str | None = None) -> list[tuple[str, str, str]]:
         """Name of the session, name and model artifact of the newest variants on these data, in whatever session (of
         one owner)."""

@@ -49,12 +49,10 @@ def finished_demo(site: Site) -> str:
     while time.monotonic() < end:
         with Workspace.open(site.workspace) as workspace:
             session = demo_session(workspace)
-            measured = session and [
-                item
-                for item in workspace.store.variants(session.id)
-                if workspace.store.measurements(item.id, "latency")
-            ]
-            if session and measured and len(measured) == len(workspace.store.variants(session.id)):
+            store = workspace.store
+            variants = store.variants(session.id) if session is not None else []
+            # The ONNX file is the last that is made.
+            if session is not None and any(store.measurements(item.id, "onnx") for item in variants):
                 return session.id
         time.sleep(2.0)
     raise TimeoutError("the demo was not finished in time")

@@ -62,6 +62,7 @@ def test_every_row_of_the_old_database_survives(old: Path) -> None:
         full = next(session for session in sessions if session.model_id)
         assert full.draft_plan == {"sparsity": 0.7}
         dense, half = store.variants(full.id)
+        assert store.dense_variant(full.id) == dense
         assert half.parent_id == dense.id
         assert {item.kind for variant in (dense, half) for item in store.measurements(variant.id)} == {
             "latency",
