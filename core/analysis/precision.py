@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..models.traced import TracedModel
+from ..wording import percent
 from .fast_network import FastNetwork
 from .pairing import Seen
 from .sensitivity import SensitivitySettings
@@ -52,15 +53,19 @@ def judged(
     if same >= AGREEMENT_AT_LEAST and shift <= LOSS_WITHIN:
         body["precision"] = "bfloat16"
         body["notes"].append(
-            f"Measured in bfloat16: {same:.1%} of the dense model's answers are the same as in float32, and its loss "
-            f"differs by {shift:.1g}."
+            f"Measured in bfloat16: {percent(same)} of the dense model's answers are the same as in float32, and its "
+            f"loss differs by {_small(shift)}."
         )
         return network, reduced
     body["notes"].append(
-        f"Measured in float32: in bfloat16 only {same:.1%} of the dense model's answers are the same, and its loss "
-        f"differs by {shift:.1g}."
+        f"Measured in float32: in bfloat16 only {percent(same)} of the dense model's answers are the same, and its "
+        f"loss differs by {_small(shift)}."
     )
     return FastNetwork(model), dense
+
+
+def _small(shift: float) -> str:
+    return f"{shift:.3f}" if shift >= 0.001 else "less than 0.001"
 
 
 def _agreement(first: Seen, second: Seen) -> float:

@@ -17,6 +17,7 @@ from ..data.tasks import METRICS, loss_per_image
 from ..errors import DataError
 from ..models.eval_mode import eval_mode
 from ..progress import Progress
+from ..wording import percent
 from .evaluation import Evaluation
 from .statistics import bootstrap_miou, mean_iou, wilson_interval
 
@@ -173,7 +174,7 @@ class Tally:
         chance = 1.0 / self.splits.num_classes
         if self.splits.task == "classification" and counted >= CHANCE_NEEDS_IMAGES and interval[0] <= chance:
             warnings.append(
-                f"The accuracy is at chance ({chance:.1%} for {self.splits.num_classes} classes). If this is not "
+                f"The accuracy is at chance ({percent(chance)} for {self.splits.num_classes} classes). If this is not "
                 "expected, check the normalisation (pixels are 0 to 1 before mean and deviation), the order of the "
                 "classes, and that the weights are trained."
             )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import MeasurementError
+from ..wording import percent
 
 __all__ = ["LayerDifference", "SpeedDifference"]
 
@@ -18,6 +19,8 @@ _REST = 0.2
 """What no layer explains is mentioned when it is a larger part than this."""
 _TRIFLE = 0.03
 """Layers that take a smaller share of the time are not worth a word."""
+_VAGUE = 1.5
+"""An interval of speed-ups whose ends are further apart than this tells nothing."""
 _BLOCK = 8
 _NOTHING_MS = 1e-9
 _VERSION = 1
@@ -176,16 +179,21 @@ class SpeedDifference:
             return ""
         if sum(ms for _, ms in found) / saved > 1.0:  # more than the whole: other parts took some of it back
             return ", ".join(f"{_ms(abs(ms))} in {stage}" for stage, ms in found) + ", measured layer by layer"
-        return ", ".join(f"{ms / saved:.0%} of that in {stage}" for stage, ms in found).replace("%", " %")
+        return ", ".join(f"{percent(ms / saved, 0)} of that in {stage}" for stage, ms in found)
 
     def _idle(self) -> str:
         """Why there may be nothing to see."""
         if self._zeros():
             return self._zeros()
+        if self.ratio_high > _VAGUE * self.ratio_low:
+            return (
+                f"The speed-up lies between {self.ratio_low:.2f} and {self.ratio_high:.2f}, too wide to tell: measure "
+                "again when the machine is quiet."
+            )
         before, after = (sum(getattr(layer, f"{side}_macs") for layer in self.layers) for side in ("before", "after"))
         if before and after < before:
-            less = f"{1 - after / before:.0%}".replace("%", " %")
-            return f"It does {less} less work. {self._odd() or 'Here the work is too little to see beside the rest.'}"
+            odd = self._odd() or "Here the work is too little to see beside the rest."
+            return f"It does {percent(1 - after / before, 0)} less work. {odd}"
         return "Both do the same work."
 
     def _odd(self) -> str:

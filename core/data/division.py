@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import DataError
+from ..wording import percent
 from .notes import Notes
 from .raw import RawSplit
 
@@ -121,7 +122,7 @@ def complete_splits(
         joined = [item for part in parts.values() for item in part]
         share = select_fraction * (1 - TEST_FRACTION)
         test, select, rest = divide(_labels(joined, label_of), [TEST_FRACTION, share], seed=seed)
-        notes.say(f"The folder has no test split: {TEST_FRACTION:.0%} of its images were set apart as one.")
+        notes.say(f"The folder has no test split: {percent(TEST_FRACTION, 0)} of its images were set apart as one.")
         whole = {"train": _picked(joined, rest), "select": _picked(joined, select), "test": _picked(joined, test)}
     return {name: _picked(part, limited_indices(_labels(part, label_of), limit)) for name, part in whole.items()}
 

@@ -23,6 +23,7 @@ from ..pruning.groups.choosing import (
 )
 from ..pruning.plan import Plan
 from ..settings import Settings
+from ..wording import percent
 from .base import METHODS, Method, MethodResult
 from .results import surviving_masks, surviving_rows, with_patterns
 
@@ -140,8 +141,8 @@ class OneShotStructured(Method):
             raise PlanError(f"{proof.sentence} Nothing was stored; please report this model.")
         left = sheet.counts(removal)
         notes = [
-            f"{1 - left.parameters / sheet.dense.parameters:.1%} of the parameters and "
-            f"{1 - left.macs / max(1, sheet.dense.macs):.1%} of the MACs were removed from "
+            f"{percent(1 - left.parameters / sheet.dense.parameters)} of the parameters and "
+            f"{percent(1 - left.macs / max(1, sheet.dense.macs))} of the MACs were removed from "
             f"{sum(bool(units) for units in removal.values())} of {len(found.groups)} groups.",
             proof.sentence,
         ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..wording import percent
 from .base import MethodResult
 
 if TYPE_CHECKING:
@@ -49,16 +50,16 @@ def structured_result(run: "Run", removal: _Removal) -> MethodResult:
     run.model.origin["removals"] = [*found.model.origin.get("removals", []), *([record(found, gone)] if gone else [])]
     dense, left = removal.dense_sheet.dense, removal.dense_sheet.counts(gone)
     notes = [
-        f"{1 - left.parameters / dense.parameters:.1%} of the parameters and "
-        f"{1 - left.macs / max(1, dense.macs):.1%} of the MACs were removed from "
+        f"{percent(1 - left.parameters / dense.parameters)} of the parameters and "
+        f"{percent(1 - left.macs / max(1, dense.macs))} of the MACs were removed from "
         f"{len(gone)} of {len(found.groups)} groups; every removal was verified.",
         *_notes(run, history),
     ]
     share, target = history["epochs"][-1]["sparsity"], history["target"]
     if abs(share - target) > _MISSED:
         notes.append(
-            f"The plan asks for {target:.1%} and the run removed {share:.1%}: one step of the next group would have "
-            "gone further past it. A smaller “round channels to” makes finer steps."
+            f"The plan asks for {percent(target)} and the run removed {percent(share)}: one step of the next group "
+            "would have gone further past it. A smaller “round channels to” makes finer steps."
         )
     history["removal"] = {"groups": gone}
     return MethodResult(

@@ -24,6 +24,7 @@ from ..pruning.fields import Kinds, MinKeep, RoundTo, UnitBudget
 from ..pruning.gates import ramp
 from ..pruning.plan import Plan
 from ..training.settings import ADVANCED, DistillationSettings, StageSettings, TrainingSettings
+from ..wording import percent
 from .base import METHODS, Course, MethodResult
 from .presets import PresetSettings
 from .trained import TrainedMethod
@@ -240,7 +241,7 @@ def _recalibrate(run: "Run") -> None:
     if not layers:
         return
     after = run.evaluate().score
-    words = f"from {score:.2%} to {after:.2%} on the selection split"
+    words = f"from {percent(score, 2)} to {percent(after, 2)} on the selection split"
     if after >= score:
         run.notes.append(f"{layers} BatchNorm layers were recalibrated: {words}.")
     else:
@@ -253,7 +254,9 @@ def _notes(gates: "LearnedGates") -> list[str]:
     unit = {"macs": "MACs", "latency": "predicted latency"}.get(rule.budget, rule.budget)
     words = ["SEAP is a reconstruction from the paper's abstract: see METHODS §C."]
     if gates.removal:
-        words.append(f"The gates closed {rule.saved(gates.removal):.1%} of the {unit}; layers found their own rates.")
+        words.append(
+            f"The gates closed {percent(rule.saved(gates.removal))} of the {unit}; layers found their own rates."
+        )
     elif rule.idle:
         words.append("Nothing is to be removed: this is the dense model, trained on.")
     if gates.removal and rule.milliseconds is not None:

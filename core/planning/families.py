@@ -18,6 +18,7 @@ from ..pruning.curves import convex_curve, share_by_price
 from ..pruning.groups import GROUP_ALLOCATIONS
 from ..pruning.groups.choosing import resolved, savings
 from ..pruning.plan import Plan
+from ..wording import percent
 
 __all__ = ["CURVES", "Cost", "Family", "layer_families", "unit_families"]
 
@@ -115,7 +116,7 @@ def unit_families(
     ]
     if not free:
         raise PlanError("Every group is protected, fixed or left out: free a group, so that a search has a choice.")
-    limit = f"{settings.min_keep:.0%} of every group must stay"
+    limit = f"{percent(settings.min_keep, 0)} of every group must stay"
     if settings.round_to > 1:
         limit += f", in multiples of {settings.round_to} channels"
     if held:

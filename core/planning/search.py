@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import PlanError
 from ..progress import SILENT, Progress
+from ..wording import percent
 from .calibration import Scale
 from .families import Family
 from .outlook import Costs, Outlook
@@ -95,7 +96,7 @@ class Search:
     def attempt(self, family: str, title: str, plan: Any, t: float | None) -> Point:
         """Try one plan, take it in, and say so."""
         done, total = len(self.points.items), self.settings.evaluations
-        amount = "" if t is None else f", {t:.1%}"
+        amount = "" if t is None else f", {percent(t)}"
         self.progress.update(done, total, f"Trying {title}{amount}")
         tried = self.trial.run(plan, self.basis)
         self.basis = replace(self.basis, outcomes=(tried.outcome, *self.basis.outcomes))
@@ -112,8 +113,8 @@ class Search:
         assert target is not None
         if target > self.points.dense_score + 1e-9:
             self.blocked_by = (
-                f"the dense model itself scores {self.points.dense_score:.1%} on these images, which is the most that "
-                "removing can keep"
+                f"the dense model itself scores {percent(self.points.dense_score)} on these images, which is the most "
+                "that removing can keep"
             )
             return
         for family in self.families:

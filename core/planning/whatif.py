@@ -14,6 +14,7 @@ from ..comb.sheet import GroupSheet
 from ..methods import METHODS
 from ..pruning.groups.budget import Removal
 from ..pruning.plan import Plan
+from ..wording import percent
 from .calibration import COVERAGE, Band, Calibration, Kind, Scale
 from .damage import Curves, Damage, damage_of, monotone, removed_energy
 from .outcomes import Outcome, TrackRecord, track_record
@@ -91,7 +92,9 @@ class WhatIf:
             return f"{start}; no plan of this model was measured yet, so the band is the usual one of other models"
         plans = "1 measured plan" if self.pairs == 1 else f"{self.pairs} measured plans"
         if self.learnt:
-            return f"{start}, set right by {plans}; {self.coverage:.0%} of those would lie in a band of this width"
+            return (
+                f"{start}, set right by {plans}; {percent(self.coverage, 0)} of those would lie in a band of this width"
+            )
         return f"{start}, set right by {plans}; the band is still the usual one, or the worst error if that is larger"
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..wording import percent
+
 __all__ = ["cost_words", "sentence_of"]
 
 _UNITS = {"bytes": "bytes", "nonzero": "parameters", "macs": "MACs", "latency_ms": "ms"}
@@ -35,8 +37,8 @@ def sentence_of(result: Mapping[str, Any]) -> str:
     test = result.get("test")
     if test:
         said += (
-            f" On the test split, looked at once: {test['score']:.1%} of {test['n']:,} images, dense "
-            f"{test['dense_score']:.1%}; {test['comparison']['sentence']}."
+            f" On the test split, looked at once: {percent(test['score'])} of {test['n']:,} images, dense "
+            f"{percent(test['dense_score'])}; {test['comparison']['sentence']}."
         )
     if result["blocked_by"] and target["goal"] == "smallest":
         said += f" It could not go further: {result['blocked_by']}."
@@ -45,8 +47,8 @@ def sentence_of(result: Mapping[str, Any]) -> str:
 
 def _kept(measured: Mapping[str, Any]) -> str:
     return (
-        f"{measured['metric']} {measured['score']:.1%} on {measured['n']:,} selection images, dense "
-        f"{measured['dense_score']:.1%}; {measured['comparison']['sentence']}."
+        f"{measured['metric']} {percent(measured['score'])} on {measured['n']:,} selection images, dense "
+        f"{percent(measured['dense_score'])}; {measured['comparison']['sentence']}."
     )
 
 
@@ -54,7 +56,7 @@ def _nothing(result: Mapping[str, Any]) -> str:
     target, plans = result["target"], result["plans"]
     asked = []
     if target["score"] is not None:
-        asked.append(f"keeps {target['score']:.1%}" + (" surely" if target["sure"] else ""))
+        asked.append(f"keeps {percent(target['score'])}" + (" surely" if target["sure"] else ""))
     if target["within_ms"] is not None:
         asked.append(f"needs at most {target['within_ms']:g} ms")
     if target["within_bytes"] is not None:
@@ -62,7 +64,7 @@ def _nothing(result: Mapping[str, Any]) -> str:
     said = f"No plan was found that {' and '.join(asked)}"
     said += f": {result['blocked_by']}." if result["blocked_by"] else "."
     if result["nearest"] is None:
-        return f"{said} The nearest possible is the dense model, {result['dense']['score']:.1%}."
+        return f"{said} The nearest possible is the dense model, {percent(result['dense']['score'])}."
     body = plans[result["nearest"]]
     cost = cost_words({**body["measured"], **body}, result["dense"], target["cost"])
     return f"{said} The nearest that was found: {cost}, {_kept(body['measured'])}"

@@ -12,6 +12,7 @@ from ..analysis.evaluation import Evaluation
 from ..analysis.statistics import compare_paired
 from ..errors import EspalierError, StoreError
 from ..store import Workspace
+from ..wording import percent
 from .card_text import Block, Code, Items, Section, Table, Text, as_html, as_markdown
 from .plan_words import plan_sentences
 from .snapshot import Snapshot, VariantPart, take_snapshot
@@ -321,7 +322,7 @@ def _whole(value: Any) -> str:
 
 
 def _percent(value: Any) -> str:
-    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "–"
+    return percent(value) if isinstance(value, int | float) else "–"
 
 
 def _points(fraction: float | None) -> str:

@@ -13,7 +13,7 @@ from core.store.records import Variant
 from dashboard import backend
 from dashboard.components.compare_data import LatencyRow, Row
 from dashboard.components.cut_data import costs_of
-from dashboard.components.format import NOTHING, milliseconds, speedup
+from dashboard.components.format import NOTHING, milliseconds, percent, speedup
 from dashboard.components.runs_training import history_of
 from dashboard.components.tables import table
 from dashboard.components.training_data import epochs_of
@@ -100,7 +100,7 @@ def _error(predicted_ms: float, measured_ms: float) -> str:
     if not measured_ms > 0:
         return NOTHING
     share = predicted_ms / measured_ms - 1
-    return f"{abs(share):.0%} too {'high' if share > 0 else 'low'}" if abs(share) >= 0.005 else "right"
+    return f"{percent(abs(share), 0)} too {'high' if share > 0 else 'low'}" if abs(share) >= 0.005 else "right"
 
 
 def _of(dense_ms: float | None) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from core import wording
+
 __all__ = [
     "MINUS",
     "NOTHING",
@@ -112,7 +114,7 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as per cent: 91.6 %."""
     if fraction is None or not math.isfinite(fraction):
         return NOTHING
-    return f"{100 * fraction:.{digits}f} %".replace("-", MINUS)
+    return wording.percent(fraction, digits)
 
 
 def points(fraction: float | None, digits: int = 1) -> str:

@@ -175,7 +175,7 @@ def test_nan_outputs_count_as_wrong_and_are_said(digits: Splits, scenes: Splits)
 
 def test_chance_is_said(digits: Splits) -> None:
     result = evaluate(lambda x: torch.zeros(len(x), 10), digits)
-    assert any("at chance (10.0% for 10 classes)" in warning for warning in result.warnings)
+    assert any("at chance (10.0 % for 10 classes)" in warning for warning in result.warnings)
     targets = iter(digits.test.targets.split(250))
     assert evaluate(lambda x: F.one_hot(next(targets), 10).float(), digits).warnings == ()
 

@@ -46,7 +46,7 @@ def test_rows_hold_both_and_say_what_is_missing(served):
     latency = LatencyRow("v", "onnxruntime", 1, 1, 0.4, 0.39, 0.42, 2.4, 2.3, 2.5, 30, "faster", False, False)
     measured = dataclasses.replace(rows[1], latency=(latency,))
     both = predicted_rows([(measured, Prediction(0.5, 1.0))], rows)[0]
-    assert both["prediction is"] == "25% too high"
+    assert both["prediction is"] == "25 % too high"
     assert both["measured speed-up"] == "2.40× [2.30–2.50]"
     assert predicted_rows([(measured, Prediction(0.4, None))], rows)[0]["prediction is"] == "right"
 

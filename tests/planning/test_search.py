@@ -125,7 +125,7 @@ def test_a_target_above_the_dense_model_is_impossible_and_says_so() -> None:
     assert body["best"] is None
     assert body["plans"] == []
     said = sentence_of(body)
-    assert "the dense model itself scores 95.0%" in said
+    assert "the dense model itself scores 95.0 %" in said
     assert "The nearest possible is the dense model" in said
 
 

@@ -10,6 +10,7 @@ from ...models.specs import ModelSpec
 from ...progress import Progress
 from ...reach import reachable
 from ...store import Dataset, Model, Session, Variant
+from ...wording import percent
 from . import JobContext, job_kind
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _chance_note(test: Mapping[str, Any], splits: "Splits") -> list[str]:
     chance = 1.0 / splits.num_classes
     if test["metric"] == "accuracy" and test["score"] is not None and (test["low"] or 0.0) <= chance:
         return [
-            f"The dense model is at chance on the test images ({test['score']:.1%}, chance {chance:.1%}): are its "
-            "weights trained, and are normalisation and class order those it was trained with?"
+            f"The dense model is at chance on the test images ({percent(test['score'])}, chance {percent(chance)}): "
+            "are its weights trained, and are normalisation and class order those it was trained with?"
         ]
     return []
 
@@ -176,7 +177,7 @@ def _familiar_note(select: Mapping[str, Any], test: Mapping[str, Any]) -> list[s
     if None in (select["low"], test["high"]) or select["low"] <= test["high"]:
         return []
     return [
-        f"The model knows the selection images: {select['score']:.1%} there, {test['score']:.1%} on the test "
+        f"The model knows the selection images: {percent(select['score'])} there, {percent(test['score'])} on the test "
         "images. It was probably trained on them, so sensitivity and plans look better than they are: trust figures of "
         "the test split."
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import PlanError
+from ...wording import percent
 
 __all__ = ["Candidate", "Limits", "Removal", "allowed", "choose"]
 
@@ -109,8 +110,9 @@ def choose(
         if not steps:
             raise PlanError(_nothing(free, limits))
         raise PlanError(
-            f"The plan asks to remove {target:.1%}, but {most:.1%} is the most: {limits.min_keep:.0%} of every group "
-            f"must stay{_rounding(limits)}. Lower the target or the limits."
+            f"The plan asks to remove {percent(target)}, but {percent(most)} is the most: "
+            f"{percent(limits.min_keep, 0)} of every group must stay{_rounding(limits)}. Lower the target or the "
+            "limits."
         )
     if target <= base:
         return removal(0)
@@ -163,6 +165,6 @@ def _nothing(free: Sequence[Candidate], limits: Limits) -> str:
         return "Every group is protected or fixed, so that nothing is left to reach the target: free a group."
     largest = max(len(candidate.values) * candidate.width for candidate in free)
     return (
-        f"Channels must stay in multiples of {limits.round_to} and {limits.min_keep:.0%} of every group, but the "
-        f"largest group has {largest}: no group can shrink. Choose a smaller “round to” or “keep at least”."
+        f"Channels must stay in multiples of {limits.round_to} and {percent(limits.min_keep, 0)} of every group, but "
+        f"the largest group has {largest}: no group can shrink. Choose a smaller “round to” or “keep at least”."
     )
