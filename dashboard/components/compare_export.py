@@ -11,7 +11,7 @@ from core.sharing.exports import exported_file
 from core.store.records import Measurement, Session
 from dashboard import backend
 from dashboard.components.compare_data import Row
-from dashboard.components.format import escape, percent, size
+from dashboard.components.format import escape, percent, short, size
 from dashboard.components.forms import settings_form
 from dashboard.components.jobs import job_banner, latest_job, submit
 
@@ -63,7 +63,7 @@ def _patterns_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
 def draw_export(row: Row, session: Session, newest: Measurement | None) -> None:
     """The card of one variant."""
     with st.container(border=True, key="export-card"):
-        st.markdown(f"**ONNX file of {escape(row.variant.name, markdown=True)}**")
+        st.markdown(f"**ONNX file of {escape(short(row.variant.name, 60), markdown=True)}**")
         job = latest_job(session.id, "export")
         if job is not None and job.state.live:
             job_banner(job, key="export")

@@ -73,6 +73,21 @@ def test_zeros_do_not_make_it_faster():
     assert "zeros alone do not make it faster" in said
 
 
+def test_a_measurement_that_tells_nothing_says_so():
+    vague = SpeedDifference(
+        "onnxruntime",
+        1,
+        1.2,
+        1.0,
+        1.8,
+        0.6,
+        5.3,
+        "no difference shown",
+        (layer("a", 1.0, 0.5, shapes=((8, 8), (4, 8))),),
+    )
+    assert "between 0.60 and 5.30, too wide to tell" in vague.sentence("dense", "B")
+
+
 def test_channels_off_the_blocks_are_named():
     odd = layer("block.conv", 0.030, 0.034, shapes=((32, 32, 3, 3), (31, 31, 3, 3)))
     said = difference([odd], 1.0, 1.1, "slower").sentence("dense", "B")
