@@ -135,7 +135,7 @@ def test_a_model_that_knows_the_selection_images_is_said_to(runner: Runner, shar
     other = runner.workspace.store.create_session("familiar")
     weights = shared_data / "checkpoints" / "resnet20-12fca82f.th"
     model = {"source": "cifar", "name": "resnet20", "checkpoint": str(weights)}
-    data = {"source": "cifar10", "root": str(shared_data / "cifar10-mini")}
+    data = {"source": "cifar10", "root": str(shared_data / "cifar10-mini"), "limit": 400}
     notes = result(runner, "open", {"model": model, "data": data}, other)["notes"]
     assert any("knows the selection images" in sentence for sentence in notes)
 
