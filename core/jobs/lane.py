@@ -143,6 +143,7 @@ class JobLane:
                 if problem != str(error):
                     problem = str(error)
                     log.error("The job runner (%s) waits: %s", self.name, problem)
+                self._news = self._news or bool(self._unwritten)  # a job that has ended is not kept waiting
                 time.sleep(1.0)
             except Exception as error:
                 # The lane outlives everything: a full disk now must not stop the jobs of tomorrow.

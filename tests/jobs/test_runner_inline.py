@@ -68,6 +68,26 @@ def test_a_failure_has_a_sentence_a_traceback_and_its_partial(runner: Runner, ho
     assert runner.wait(runner.submit("test_count", {"n": 1}).id, timeout_s=10).state is JobState.DONE
 
 
+def test_an_end_that_cannot_be_written_is_written_later_and_once(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, refusals = runner.workspace.store, ["The disk is full."]
+    finish, calls = store.finish_job, []
+
+    def full(job_id: str, state: JobState, **values: object) -> None:
+        calls.append(job_id)
+        if refusals:
+            raise StoreError(refusals.pop())
+        finish(job_id, state, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "finish_job", full)
+    job = runner.submit("test_count", {"n": 1})
+    assert runner.wait(job.id, timeout_s=patient(30)).state is JobState.DONE
+    after = runner.submit("test_count", {"n": 2})
+    assert runner.wait(after.id, timeout_s=patient(30)).state is JobState.DONE
+    assert calls == [job.id, job.id, after.id]
+
+
 def test_cancel_a_running_and_a_queued_job(runner: Runner) -> None:
     running = runner.submit("test_count", {"n": 10_000, "pause_s": 0.01})
     queued = runner.submit("test_count", {"n": 1})
