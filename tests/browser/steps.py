@@ -26,7 +26,9 @@ __all__ = [
     "plan",
     "run_plan",
     "runs",
+    "session_with_variants",
     "start_sensitivity",
+    "to",
     "until",
     "variants_of",
 ]
