@@ -23,7 +23,7 @@ def draw_latency(rows: Sequence[Row], session: Session, newest: Measurement | No
     timed = newest is not None or any(not row.dense and predicted_of(row.variant) is not None for row in rows)
     if presenting() and not timed:
         return
-    st.subheader("Latency")
+    st.header("Latency", anchor=False)
     job = latest_job(session.id, "measure")
     if job is not None and job.state.live:
         job_banner(job, key="latency")

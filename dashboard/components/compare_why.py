@@ -37,7 +37,7 @@ def draw_why(
     known = any(item.kind == _KIND for items in measurements.values() for item in items)
     if len(rows) < 2 or (presenting() and not known):
         return
-    st.subheader("Why is it faster, or not?")
+    st.header("Why is it faster, or not?", anchor=False)
     by_id = {row.variant.id: row.variant for row in rows}
     before, after = _choose(by_id)
     job = latest_job(session.id, _KIND)

@@ -47,7 +47,7 @@ def draw_course(plan: Plan, session: Session) -> None:
     course = course_of(plan)
     if course is None:
         return
-    st.subheader("Course of the run", anchor=False)
+    st.header("Course of the run", anchor=False)
     stages = ", then ".join(f"{name.lower()}" for name, _ in course.stages)
     draw(
         course_figure(course, plan.sparsity),

@@ -69,9 +69,9 @@ def draw_groups(
 ) -> None:
     """Consequences, the group up close, the table of all groups, and what cannot shrink."""
     draw_consequences(sheet, editor.plan)
-    st.subheader("A group up close", anchor=False)
+    st.header("A group up close", anchor=False)
     group = draw_panel(editor, session, base, sheet, shown)
-    st.subheader("Groups", anchor=False)
+    st.header("Groups", anchor=False)
     table = group_table(sheet, shown.rows, {str(row["name"]): str(row.get("stage") or "") for row in layers})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         draw_bulk(editor, table)

@@ -76,7 +76,7 @@ def draw_run(editor: DraftEditor, session: Session, *, reason: str | None) -> No
             submit("prune", {"plan": plan.to_json(), "name": chosen}, session=session, title=f"Prune: {chosen}")
             st.toast("Queued. It runs in the background: you can go on.", icon=":material/check:")
         last = latest_job(session.id, "prune")
-        if last is not None:
+        if last is not None and (last.state is not JobState.DONE or last.payload.get("plan") == editor.plan.to_json()):
             _draw_last(last)
 
 

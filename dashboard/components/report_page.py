@@ -90,7 +90,7 @@ def _machine(snapshot: Snapshot) -> None:
 
 def _closer(report: Report, token: str, rows: Sequence[Row]) -> None:
     """One variant: classes, images, layers, its plan, and what may be taken away."""
-    st.subheader("A closer look", anchor=False)
+    st.header("A closer look", anchor=False)
     parts = {part.id: part for part in report.snapshot.variants}
     by_id = {row.variant.id: row for row in rows}
     chosen = st.selectbox(
@@ -202,7 +202,7 @@ def _bundle(report: Report, token: str) -> None:
 
 
 def _sensitivity(snapshot: Snapshot, part: SensitivityPart) -> None:
-    st.subheader("What each layer can spare", anchor=False)
+    st.header("What each layer can spare", anchor=False)
     layers = [str(layer["name"]) for layer in prunable_layers(snapshot.model_record())]
     metric = str(part.result.get("metric") or "score")
     measured = not part.result.get("estimated")
@@ -223,7 +223,7 @@ def _sensitivity(snapshot: Snapshot, part: SensitivityPart) -> None:
 def _plans(snapshot: Snapshot) -> None:
     if not snapshot.plans:
         return
-    st.subheader("Plans that were kept", anchor=False)
+    st.header("Plans that were kept", anchor=False)
     for number, kept in enumerate(snapshot.plans):
         with st.expander(escape(short(kept.name, 80), markdown=True), key=f"report-plan-{number}"):
             try:

@@ -29,7 +29,7 @@ def draw_race(jobs: Sequence[Job], *, poll_s: float | None) -> bool:
     runs = [job for job in jobs if trains(job) and epochs_of(history_of(job.id) or {})]
     if len(runs) < 2:
         return False
-    st.subheader("Race", anchor=False)
+    st.header("Race", anchor=False)
     names = {job.id: _label(job) for job in runs}
     chosen = st.multiselect(
         "Runs",

@@ -108,7 +108,7 @@ def _newest(measurements: dict[str, list[Measurement]], kind: str) -> Measuremen
 
 def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: dict[str, list[Measurement]]) -> None:
     """One variant: what changed per class, what went where, and its file."""
-    st.subheader("A closer look")
+    st.header("A closer look", anchor=False)
     by_id = {row.variant.id: row for row in rows}
     ids = list(by_id)
     wanted = state.requested_id("variant")

@@ -147,9 +147,9 @@ def _layers(
     if removes_units(editor.plan.method):
         find_groups(session, model)
         return None
-    st.subheader("A layer up close", anchor=False)
+    st.header("A layer up close", anchor=False)
     chosen = draw_layer_panel(editor, session, base, layers, shown.planned)
-    st.subheader("Layers", anchor=False)
+    st.header("Layers", anchor=False)
     table = layer_table(layers, editor.plan, shown.planned)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         draw_bulk(editor, table)

@@ -43,7 +43,7 @@ def render() -> None:
         return
     live, ended = split_live(jobs)
     if live:
-        st.subheader("Now")
+        st.header("Now", anchor=False)
         _now(session.id, live)
     else:
         draw_server_queue()
@@ -95,7 +95,7 @@ def _standing(live: list[Job]) -> _Standing:
 def _history(ended: list[Job], *, alone: bool) -> None:
     kinds = list(dict.fromkeys(job.kind for job in ended))
     if not alone:
-        st.subheader("History")
+        st.header("History", anchor=False)
     chosen = None
     if len(kinds) > 1:
         chosen = st.pills(

@@ -318,8 +318,13 @@ class TestPage:
 
     def test_the_last_run_is_told(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
-        seed_job(served, seeded.session, "prune", JobState.DONE, title="Prune: LAMP 80 %", result={"variant_id": "x"})
-        assert any("is done" in item.value for item in open_page("plan", session=seeded.session.id).success)
+        served.store.save_draft(seeded.session.id, {"sparsity": 0.8}, revision=seeded.session.revision)
+        ran = {"plan": Plan(sparsity=0.8).to_json()}
+        seed_job(served, seeded.session, "prune", JobState.DONE, title="Prune: LAMP 80 %", payload=ran)
+        page = open_page("plan", session=seeded.session.id)
+        assert any("is done" in item.value for item in page.success)
+        _slider(page).set_value(70.0).run()
+        assert not any("is done" in item.value for item in page.success), "another plan has not run"
 
     @pytest.mark.row("B49")
     def test_a_draft_of_another_time_does_not_break_the_page(self, served: Workspace, open_page: OpenPage):

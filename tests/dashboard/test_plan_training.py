@@ -22,7 +22,7 @@ def with_draft(served: Workspace, seeded: Seeded, **plan: Any) -> None:
 
 
 def has_course(page: AppTest) -> bool:
-    return "Course of the run" in [item.value for item in page.subheader]
+    return "Course of the run" in [item.value for item in page.header]
 
 
 @pytest.mark.parametrize("method", TRAINING_METHODS)

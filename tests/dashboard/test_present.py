@@ -69,11 +69,11 @@ def test_views_are_stepped_through_in_their_order(served: Workspace, seeded: See
 def test_a_presentation_has_no_heading_over_nothing(served: Workspace, open_page: OpenPage) -> None:
     session = seed_session(served).session
     view = served.store.save_view(session.id, "Result", {"page": "compare"})
-    headings = [item.value for item in open_page("compare", session=session.id, present=view.id).subheader]
+    headings = [item.value for item in open_page("compare", session=session.id, present=view.id).header]
     assert "Latency" not in headings  # nothing was timed: only the form would stand below it, which is hidden
     assert "Why is it faster, or not?" not in headings
     assert "A closer look" in headings
-    headings = [item.value for item in open_page("compare", session=session.id).subheader]
+    headings = [item.value for item in open_page("compare", session=session.id).header]
     assert {"Latency", "Why is it faster, or not?"} <= set(headings)
 
 

@@ -173,10 +173,10 @@ class TestPage:
         session = seed_session(served).session
         seed_training(served, session, JobState.DONE, training_history(20), name="first", race="r")
         page = open_page("runs", session=session.id)
-        assert "Race" not in [item.value for item in page.subheader]
+        assert "Race" not in [item.value for item in page.header]
         seed_training(served, session, JobState.CANCELLED, training_history(6), name="second", race="r")
         page = open_page("runs", session=session.id)
-        assert "Race" in [item.value for item in page.subheader]
+        assert "Race" in [item.value for item in page.header]
         frame = page.dataframe[0].value
         assert set(frame["run"]) == {"first", "second"}
         race = charts(page)[0]
