@@ -31,7 +31,7 @@ def test_links_lead_to_files() -> None:
 
 
 def test_the_test_command_is_the_one_that_ci_runs() -> None:
-    command = "pip install uv && uv run pytest"
+    command = "pip install uv && uv run pytest -n 2"
     assert f"```\n{command}\n```" in README
     assert f"\n{command}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
