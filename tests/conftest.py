@@ -18,13 +18,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (``-n 2``) a file stays in one, and all that share the browser's server do."""
-    for item in items:
-        file = item.path.relative_to(CHECKOUT)
-        item.add_marker(pytest.mark.xdist_group("browser" if file.parts[1] == "browser" else str(file)))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _own_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test touches the workspace of the person who runs it."""

@@ -59,7 +59,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (elsewhere / "core").mkdir()
     (elsewhere / "core" / "__init__.py").write_text("raise RuntimeError('the wrong core')")
     started = time.monotonic()
-    process = start("--workspace", str(workspace), cwd=elsewhere)
+    with socket.socket() as free:  # tests of other processes start servers, too, and look from 8501 on
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start("--workspace", str(workspace), "--port", str(port), cwd=elsewhere)
     assert process.stdout is not None
     assert process.stderr is not None
     line = process.stdout.readline()

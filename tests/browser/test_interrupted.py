@@ -98,6 +98,7 @@ def test_a_cancelled_training_is_resumed_to_its_end(site: Site, visit: NewVisit)
     page.reload()
     visitor.settle().shot("training-cancelled")
     visitor.click("Resume")
+    steps.until(visitor, "prune", lambda job, partial: job.state is not JobState.CANCELLED)
     ended = steps.until(visitor, "prune", lambda job, partial: not job.state.live)
     assert (ended.id, ended.state) == (stopped.id, JobState.DONE)
     with Workspace.open(site.workspace) as workspace:

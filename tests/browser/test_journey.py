@@ -5,10 +5,12 @@ Twice: with the demo that needs no files, and with the ResNet-20 checkpoint and 
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Error
 
 from core.store import Variant
 
@@ -93,11 +95,15 @@ def measure_sensitivity(visitor: Visit, *, images: int, levels: str) -> None:
 def pin_a_cell(visitor: Visit) -> None:
     """Click a cell of the heat-map: it is pinned into the plan; and unpin it."""
     page = visitor.page
-    chart = page.locator(".st-key-sensitivity-heatmap").first
-    chart.scroll_into_view_if_needed()
-    cell = chart.locator(".scatterlayer .trace").first.locator(".point").nth(4)
+    cell = page.locator(".st-key-sensitivity-heatmap .scatterlayer .trace").first.locator(".point").nth(4)
     cell.wait_for(state="attached")
-    box = cell.bounding_box()
+    box = None
+    for _ in range(20):  # the last figures of the measurement may still be taking the place of those before
+        page.wait_for_timeout(200)
+        with suppress(Error):
+            cell.scroll_into_view_if_needed(timeout=2_000)
+            box = cell.bounding_box()
+            break
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_timeout(300)

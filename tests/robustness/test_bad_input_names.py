@@ -102,10 +102,9 @@ def faults(page: AppTest) -> list[str]:
             continue
         for name in ("body", "label", "help", "placeholder", "text", "title", "value"):
             text = getattr(proto, name, None) or getattr(node, name, None)
-            # What is typed and what is code are shown as they are.
-            link = (
-                LINK.search(text) if isinstance(text, str) and kind not in ("Code", "TextInput", "TextArea") else None
-            )
+            # What is typed or chosen and what is code are shown as they are.
+            as_it_is = kind in ("Code", "TextInput", "TextArea") or (kind, name) == ("Selectbox", "value")
+            link = LINK.search(text) if isinstance(text, str) and not as_it_is else None
             if link:
                 found.append(f"{kind}.{name}: …{link.string[max(0, link.start() - 60) :][:140]}")
     return found
