@@ -58,7 +58,10 @@ def to(visitor: Visit, page: str) -> None:
 def choose(visitor: Visit, label: str, option: str) -> None:
     """Choose the option of a menu that begins with these words."""
     box = visitor.page.locator('[data-testid="stSelectbox"]').filter(has_text=re.compile(f"^{label}")).first
-    box.locator("input").fill(option)  # a long menu holds only what is near; typing searches it
+    field = box.locator("input")
+    if field.input_value() == option or box.get_by_text(option, exact=True).count():
+        return
+    field.fill(option)  # a long menu holds only what is near; typing searches it
     visitor.page.get_by_role("option", name=re.compile(f"^{re.escape(option)}( ·|$)")).first.click()
     visitor.settle()
 
