@@ -20,7 +20,7 @@ from dashboard.components.format import ago, chart_text, escape, milliseconds, p
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.paired_bars import paired_bars
 from dashboard.components.presenter import presenting
-from dashboard.components.tables import csv_bytes, table
+from dashboard.components.tables import download_csv, table
 
 __all__ = ["counted", "draw_why", "stored_difference", "why_figure", "why_frame", "work_figure"]
 
@@ -284,12 +284,4 @@ def _table(layers: Sequence[LayerDifference], *, timed: bool) -> None:
             alt=f"{len(frame)} layers with channels, MACs and zeros" + (" and times" if timed else ""),
             columns=columns,
         )
-        st.download_button(
-            "Download CSV",
-            data=lambda: csv_bytes(frame),
-            file_name="why.csv",
-            mime="text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-            key="why-csv",
-        )
+        download_csv(frame, "why")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-__all__ = ["csv_bytes", "select_row", "table"]
+__all__ = ["csv_bytes", "download_csv", "select_row", "table"]
 
 _ROW_PX = 35
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d[\d.,]*( [\w%]+)?$)")
@@ -87,3 +87,16 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     safe = frame.map(quoted)
     safe.columns = [quoted(column) for column in safe.columns]
     return safe.to_csv(index=False).encode()
+
+
+def download_csv(frame: pd.DataFrame, name: str) -> None:
+    """A button that gives the table as ``name``.csv; the file is made when somebody asks for it."""
+    st.download_button(
+        "Download CSV",
+        data=lambda: csv_bytes(frame),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        key=f"{name}-csv",
+    )

@@ -30,7 +30,7 @@ from dashboard.components.compare_why import draw_why
 from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
 from dashboard.components.jobs import job_banner, live_jobs
-from dashboard.components.tables import csv_bytes
+from dashboard.components.tables import download_csv
 
 TITLE = "Compare"
 ICON = ""
@@ -90,15 +90,7 @@ def _below_table(rows: Sequence[Row], words: dict[str, str], settings: Sequence[
         if said:
             st.caption(escape(said, markdown=True))
     frame = table(rows, words, settings=settings)
-    st.download_button(
-        "Download CSV",
-        data=lambda: csv_bytes(frame),
-        file_name="compare.csv",
-        mime="text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        key="compare-csv",
-    )
+    download_csv(frame, "compare")
 
 
 def _newest(measurements: dict[str, list[Measurement]], kind: str) -> Measurement | None:

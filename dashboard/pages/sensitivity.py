@@ -50,7 +50,7 @@ from dashboard.components.sensitivity_kind import (
 )
 from dashboard.components.sensitivity_network import draw_sensitivity_network
 from dashboard.components.sensitivity_pins import click_pending, pin_pending, remember_click
-from dashboard.components.tables import csv_bytes
+from dashboard.components.tables import download_csv
 from dashboard.components.tables import table as draw_table
 from dashboard.following import follow
 
@@ -224,15 +224,7 @@ def _results(
                 on_select=lambda: show_curve_of_row("sensitivity-table", list(frame.iloc[:, 0])),
             )
             st.caption("Choose a row to see its curve, and its place on the drawing.")
-            st.download_button(
-                "Download CSV",
-                data=lambda: csv_bytes(frame),
-                file_name="sensitivity.csv",
-                mime="text/csv",
-                on_click="ignore",
-                icon=":material/download:",
-                key="sensitivity-csv",
-            )
+            download_csv(frame, "sensitivity")
 
 
 def _first_look(model: Model, sheet: GroupSheet | None, result: Mapping[str, Any] | None) -> Mapping[str, Any]:
