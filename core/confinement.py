@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .niceness import give_way
 from .progress import SILENT, Progress
 
 __all__ = ["Ending", "Limits", "confine", "limits_from", "run_confined"]
@@ -102,8 +103,7 @@ def limits_from(text: str) -> Limits:
 
 def confine(limits: Limits) -> None:
     """Called by a process about itself, first of all: its limits, which it cannot raise again."""
-    with suppress(OSError, AttributeError):
-        os.nice(_NICENESS)
+    give_way(_NICENESS)
     if sys.platform == "linux":
         _leave_network()
     try:

@@ -65,7 +65,7 @@ SCREENS = ("streamlit", "plotly")
 # each other, except where ALSO says so.
 LEVELS = [
     {"errors"},
-    {"registry", "progress", "settings", "paths", "wording"},
+    {"registry", "progress", "niceness", "settings", "paths", "wording"},
     {"confinement"},
     {"reach"},
     {"models", "data"},

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..environment import job_memory_mb
+from ..niceness import give_way
 
 try:
     import resource
@@ -50,8 +51,7 @@ def apply_limits(lane: Literal["work", "measure"], *, parent: int) -> None:
     if most_mb is not None and resource is not None:
         # What the process may write to, not what it maps: torch maps gigabytes that it never touches.
         resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))
-    with suppress(OSError):
-        os.nice(NICENESS[lane])
+    give_way(NICENESS[lane])
     if sys.platform == "linux":
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)

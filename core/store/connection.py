@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StoreError
+from .snapshot import forget
 
 __all__ = ["Rows", "clean_name", "free_name", "in_words", "new_id", "now"]
 
@@ -65,6 +66,8 @@ class Rows:
                 yield connection
         except SQLAlchemyError as error:
             raise in_words(error) from error
+        finally:
+            forget()
 
     def _row(self, connection: Connection, table: Table, value: str, what: str) -> Mapping[str, Any]:
         """The row with this id.

@@ -14,6 +14,7 @@ from .connection import Rows, new_id, now
 from .fair_queue import Place, Waiting, fair_order
 from .owner import is_alive
 from .records import Job, JobState
+from .snapshot import once
 from .tables import job_partials, jobs, plain, sessions
 
 __all__ = ["MAX_QUEUED", "JobRows"]
@@ -70,11 +71,13 @@ class JobRows(Rows):
             connection.execute(insert(jobs).values(values))
             return self._job(connection, values["id"])
 
+    @once
     def get_job(self, job_id: str) -> Job:
         """The job with this id, or StoreError."""
         with self._read() as connection:
             return self._job(connection, job_id)
 
+    @once
     def jobs(
         self, session_id: str | None = None, states: Collection[JobState] | None = None, limit: int = 100
     ) -> list[Job]:

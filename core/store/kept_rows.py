@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from ..errors import StoreError
 from .connection import Rows, clean_name, free_name, new_id, now
 from .records import SavedPlan, View
+from .snapshot import once
 from .tables import saved_plans, sessions, views
 
 __all__ = ["MAX_KEPT", "KeptRows"]
@@ -32,6 +33,7 @@ class KeptRows(Rows):
             connection.execute(insert(saved_plans).values(plan=dict(plan), **values))
             return SavedPlan.model_validate(self._row(connection, saved_plans, values["id"], "saved plan"))
 
+    @once
     def saved_plans(self, session_id: str) -> list[SavedPlan]:
         """The plans that a session keeps, oldest first."""
         query = select(saved_plans).where(saved_plans.c.session_id == session_id).order_by(saved_plans.c.number)

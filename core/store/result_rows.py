@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from ..errors import StoreError
 from .connection import Rows, clean_name, free_name, new_id, now
 from .records import Dataset, Measurement, Model, Sensitivity, Variant
+from .snapshot import once
 from .tables import datasets, measurements, models, sensitivities, sessions, variants
 
 __all__ = ["ResultRows"]
@@ -40,6 +41,7 @@ class ResultRows(Rows):
             self._put(connection, models, id, values)
             return Model.model_validate(self._row(connection, models, id, "model"))
 
+    @once
     def get_model(self, model_id: str) -> Model:
         """The model with this id, or StoreError."""
         with self._read() as connection:
@@ -52,6 +54,7 @@ class ResultRows(Rows):
             self._put(connection, datasets, id, values)
             return Dataset.model_validate(self._row(connection, datasets, id, "data set"))
 
+    @once
     def get_dataset(self, data_id: str) -> Dataset:
         """The data set with this id, or StoreError."""
         with self._read() as connection:
@@ -98,17 +101,20 @@ class ResultRows(Rows):
             connection.execute(update(sessions).where(sessions.c.id == session_id).values(updated=now()))
             return Variant.model_validate(self._row(connection, variants, variant_id, "variant"))
 
+    @once
     def get_variant(self, variant_id: str) -> Variant:
         """The variant with this id, or StoreError."""
         with self._read() as connection:
             return Variant.model_validate(self._row(connection, variants, variant_id, "variant"))
 
+    @once
     def variants(self, session_id: str) -> list[Variant]:
         """The variants of a session in order of creation: the dense one first."""
         query = select(variants).where(variants.c.session_id == session_id).order_by(variants.c.number)
         with self._read() as connection:
             return [Variant.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
+    @once
     def dense_variant(self, session_id: str) -> Variant | None:
         """The model as it was opened: the session's variant without a plan; None while there is none."""
         mine = (variants.c.session_id == session_id) & variants.c.plan.is_(None)
@@ -181,6 +187,7 @@ class ResultRows(Rows):
         with self._read() as connection:
             return Measurement.model_validate(self._row(connection, measurements, measurement_id, "measurement"))
 
+    @once
     def measurements(self, variant_id: str, kind: str | None = None) -> list[Measurement]:
         """The measurements of a variant, oldest first."""
         query = select(measurements).where(measurements.c.variant_id == variant_id).order_by(measurements.c.number)
@@ -233,6 +240,7 @@ class ResultRows(Rows):
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else Sensitivity.model_validate(dict(row))
 
+    @once
     def sensitivities(self, model_id: str, data_id: str) -> list[Sensitivity]:
         """What was measured of this model on these data, newest last."""
         query = (

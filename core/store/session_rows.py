@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from ..errors import StoreError
 from .connection import Rows, clean_name, new_id, now
 from .records import Session
+from .snapshot import once
 from .tables import datasets, models, sessions
 
 __all__ = ["SessionRows"]
@@ -30,6 +31,7 @@ class SessionRows(Rows):
             connection.execute(insert(sessions).values(session.model_dump()))
         return session
 
+    @once
     def get_session(self, session_id: str) -> Session:
         """The session with this id.
 

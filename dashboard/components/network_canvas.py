@@ -5,15 +5,16 @@ What is chosen is the page's own: ``draw_canvas`` tells it of a click on a layer
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from core.analysis.network_layout import Drawing, lay_out
 from core.analysis.network_tree import Network, network_tree, openings, start_of
 from dashboard import backend
-from dashboard.components.charts import draw
+from dashboard.components.charts import draw, settled
 from dashboard.components.network_colours import COLOURS, legend_html
 from dashboard.components.network_figure import network_figure
 from dashboard.components.network_paint import Look
@@ -33,6 +34,26 @@ def _network(model_id: str, _workspace: str) -> Network:
 @functools.lru_cache(maxsize=64)
 def _drawing(network: Network, opened: frozenset[str], size: str) -> Drawing:
     return lay_out(network, opened, size=size, width_px=_PAGE_PX)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A look, told from others by what can change of it while the model is the same."""
+
+    look: Look = field(compare=False)
+    said: str
+
+    @classmethod
+    def of(cls, look: Look) -> "_Shown":
+        return cls(
+            look, repr((look.size, look.dark, look.colouring, look.lit, look.chosen, look.marked, bool(look.coupled)))
+        )
+
+
+@functools.lru_cache(maxsize=32)
+def _figure(network: Network, drawing: Drawing, shown: _Shown) -> go.Figure:
+    """Most clicks change something else on the page."""
+    return settled(network_figure(network, drawing, shown.look))
 
 
 @dataclass(frozen=True)
@@ -118,7 +139,7 @@ def draw_canvas(canvas: Canvas, look: Look, pick: Callable[[str, str], None]) ->
     count = sum(not box.opened for box in drawing.boxes)
     with st.container(key=f"{canvas.page}network-scroll", border=False):
         draw(
-            network_figure(network, drawing, look),
+            _figure(network, drawing, _Shown.of(look)),
             key=key,
             alt=f"The network as {count} boxes from its input to its output, joined by lines; the menu and the table "
             "have the same layers as text",

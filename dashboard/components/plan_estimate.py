@@ -1,7 +1,9 @@
 """What the draft would do, drawn at once: estimated score and its basis, counts, bytes, MACs, what not to expect."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -58,6 +60,21 @@ def preview_of(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Pre
         return Preview(None, None)
     if removes == "nothing":
         plan = plan.changed(sparsity=0.0, overrides={})
+    if sensitivity is not None and not sensitivity.complete:
+        return _previewed(plan, model, sensitivity)
+    known = None if sensitivity is None else (sensitivity.id, sensitivity.created)
+    return _kept_preview(plan.changed(name="").model_dump_json(), model.id, known, str(backend.workspace().folder))
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_preview(plan: str, model_id: str, sensitivity: tuple[str, datetime] | None, _workspace: str) -> Preview:
+    """The drawing and every click that does not change the plan need no second count."""
+    store = backend.store()
+    measured = None if sensitivity is None else store.get_sensitivity(sensitivity[0])
+    return _previewed(Plan.model_validate_json(plan), store.get_model(model_id), measured)
+
+
+def _previewed(plan: Plan, model: Model, sensitivity: Sensitivity | None) -> Preview:
     try:
         measured = sensitivity.result if sensitivity is not None else None
         return Preview(preview(plan, stored.weight_statistics(model), model.description, measured), None)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from core.store import Store, Workspace
+
 SERVER = os.environ.get("ESPALIER_TEST_POSTGRES")
 ABOUT_FILES = {"test_migrations", "test_workspace"}
 
@@ -31,3 +33,8 @@ def _on_postgres(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     server.dispose()
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Store:
+    return workspace.store

@@ -17,11 +17,6 @@ ME = this_process()
 DEAD = "nowhere-such-host:1:1"
 
 
-@pytest.fixture
-def store(workspace: Workspace) -> Store:
-    return workspace.store
-
-
 def add_model(store: Store, letter: str = "a", **changes: Any) -> Model:
     values: dict[str, Any] = {
         "id": letter * 64,
