@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import StoreError
-from core.store import JobState, Model, Session, Store, Variant, Workspace
+from core.store import JobState, Model, Session, Store, Variant
 from core.store.job_rows import MAX_QUEUED
 from core.store.owner import this_process
 
