@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from .format import escape, percent, split_unit, whole
+from .format import escape, percent, split_unit, unbroken, whole
 
 __all__ = ["chips_html", "known_html", "number", "number_html", "numbers"]
 
@@ -35,7 +35,7 @@ def number_html(
     spread = interval if isinstance(interval, str) else None
     if isinstance(interval, tuple) and None not in interval:
         spread = f"95 % interval {percent(interval[0])} to {percent(interval[1])}"
-    below = known_html(measured, n) + " · ".join(escape(part) for part in (spread, note) if part)
+    below = known_html(measured, n) + " · ".join(unbroken(escape(part)) for part in (spread, note) if part)
     return (
         f'<div class="esp-fig"><div class="l">{escape(label)}</div>'
         f'<div class="v">{escape(text)} <small>{escape(unit)}</small></div><div class="n">{below}</div></div>'

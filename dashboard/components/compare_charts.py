@@ -1,5 +1,6 @@
 """The pictures of the Compare page: accuracy against cost with intervals, change per class, sparsity per layer."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from dashboard.components.label_places import label_places
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
 
 _ROW_PX = 22
+_PHONE_PX = 285.0
+_WIDE_ONLY = "\u200b"  # nobody sees it; style.css hides names that end with it where the picture is narrow
 _INTERVAL = "rgba(128,128,120,0.95)"
 _ZERO = {"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "xref": "x", "yref": "y domain"}
 _ZERO |= {"line": {"width": 1, "color": "#8a938e"}}
@@ -55,10 +58,11 @@ def scatter_figure(
                 "name": "not beaten in both",
             }
         )
-    groups = [("dense", [p for p in points if p.dense]), ("variants", [p for p in points if not p.dense])]
-    for index, (name, members) in enumerate(groups):
+    # The dense model lies on top: a variant that is as fast and as good shows around it.
+    groups = [("variants", [p for p in points if not p.dense]), ("dense", [p for p in points if p.dense])]
+    for (name, members), colour in zip(groups, PALETTE[:2], strict=True):
         if members:
-            traces.append(_markers(name, members, points, x_range, PALETTE[1 - index]))
+            traces.append(_markers(name, members, points, x_range, colour))
     return figure(
         height=420,
         x_title=cost_title,
@@ -131,10 +135,12 @@ def class_change_figure(change: pd.DataFrame, *, variant: str, metric: str = "ac
         f"{escape(variant)} %{{customdata[2]:.1f}} %<br>%{{x:+.1f}} points<br>%{{customdata[3]}}<extra></extra>",
         "showlegend": False,
     }
+    # A bar of no length cannot be seen.
+    ends = {"type": "scatter", "mode": "markers", "x": delta, "y": rows, "marker": {"size": 7, "color": colours}}
     return figure(
         height=max(180, _ROW_PX * len(rows) + 80),
         x_title="change against dense, points",
-        traces=[bars],
+        traces=[bars, {**ends, "hoverinfo": "skip", "showlegend": False}],
         layout={
             "xaxis": {"side": "top"},
             "yaxis": {
@@ -209,13 +215,14 @@ def _named(
     high = 100 * max(point.score if point.high is None else point.high for point in points)
     room = 0.1 * ((high - low) or 1.0)
     texts = [chart_text(point.name, 22) for point in points]
-    places = label_places(
-        [(point.cost, 100 * point.score) for point in points],
-        texts,
-        x_range=(x_range[0], x_range[1]),
-        y_range=(low - room, high + room),
+    spots = [(point.cost, 100 * point.score) for point in points]
+    placed = functools.partial(
+        label_places, spots, texts, x_range=(x_range[0], x_range[1]), y_range=(low - room, high + room)
     )
-    found = {id(point): (text, place) for point, text, place in zip(points, texts, places, strict=True)}
+    on_phone = placed(width_px=_PHONE_PX)
+    places = placed(kept=on_phone)
+    marked = [text + ("" if narrow else _WIDE_ONLY) for text, narrow in zip(texts, on_phone, strict=True)]
+    found = {id(point): (text, place) for point, text, place in zip(points, marked, places, strict=True)}
     own = [found[id(member)] for member in members]
     return [text if place else "" for text, place in own], [place or "top right" for _, place in own]
 

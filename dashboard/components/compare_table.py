@@ -7,7 +7,19 @@ import streamlit as st
 
 from dashboard.components.badges import known_html
 from dashboard.components.compare_data import LatencyRow, Row, overlapping
-from dashboard.components.format import count, escape, interval, macs, milliseconds, percent, short, size, speedup
+from dashboard.components.format import (
+    count,
+    escape,
+    interval,
+    macs,
+    milliseconds,
+    percent,
+    short,
+    size,
+    speedup,
+    unbroken,
+)
+from dashboard.components.group_facts import listed
 
 __all__ = ["draw_table", "ranking_words", "settings_of", "table_html"]
 
@@ -61,7 +73,7 @@ def table_html(rows: Sequence[Row], sentences: Mapping[str, str], *, setting: st
 
 def _line(row: Row, sentence: str, setting: str | None) -> str:
     name = f"<b>{escape(short(row.variant.name, 60))}</b>"
-    name += f"<small>{'the model as it was opened' if row.dense else html_escape(sentence)}</small>"
+    name += f"<small>{'the model as it was opened' if row.dense else unbroken(html_escape(sentence))}</small>"
     cells = [
         name,
         _cell(percent(row.score), interval(row.low, row.high) if row.low is not None else ""),
@@ -103,13 +115,18 @@ def ranking_words(rows: Sequence[Row], setting: str) -> str:
     measured = [(row, found) for row in rows if not row.dense and (found := row.latency_at(setting)) is not None]
     if not measured:
         return ""
-    parts = []
+    parts, alike = [], []
     for row, latency in measured:
         name = short(row.variant.name, 50)
         if latency.verdict in ("faster", "slower"):
             parts.append(f"{name} is {latency.verdict} than dense ({speedup(latency.ratio)})")
         else:
-            parts.append(f"{name} is not ranked against dense: no difference shown on {latency.pairs} pairs")
+            alike.append((name, latency.pairs))
+    if alike:
+        pairs = sorted({pairs for _, pairs in alike})
+        shown = f"no difference shown on {' to '.join(str(n) for n in dict.fromkeys((pairs[0], pairs[-1])))} pairs"
+        are = "is" if len(alike) == 1 else "are"
+        parts.append(f"{listed([name for name, _ in alike])} {are} not ranked against dense: {shown}")
     if overlapping([(latency.ratio_low, latency.ratio_high) for _, latency in measured]):
         parts.append("variants whose intervals overlap are not ranked against each other")
     return (f"{setting}: " + "; ".join(parts) + ".") if parts else ""

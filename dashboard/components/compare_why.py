@@ -16,7 +16,7 @@ from dashboard import state
 from dashboard.components.badges import known_html, number_html, numbers
 from dashboard.components.charts import ACCENT, MUTED, draw
 from dashboard.components.compare_data import Row
-from dashboard.components.format import ago, chart_text, escape, milliseconds, percent, short
+from dashboard.components.format import ago, chart_text, escape, milliseconds, percent, short, unbroken
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.paired_bars import paired_bars
 from dashboard.components.presenter import presenting
@@ -132,7 +132,7 @@ def _not_yet(layers: Sequence[LayerDifference], before: Variant, after: Variant)
             f"“{short(after.name, 60)}” does {percent(abs(less))} {'less' if less >= 0 else 'more'} work (MACs) than "
             f"“{short(before.name, 60)}”; {smaller} of {len(layers)} layers differ in shape."
         )
-    st.html(f'<p class="esp-lede">{escape(said)} MACs are no milliseconds: nothing was timed yet.</p>')
+    st.html(f'<p class="esp-lede">{unbroken(escape(said))} MACs are no milliseconds: nothing was timed yet.</p>')
     if work[0] != work[1]:
         picture, left_out = work_figure(layers, before.name, after.name)
         draw(
@@ -149,7 +149,7 @@ def _not_yet(layers: Sequence[LayerDifference], before: Variant, after: Variant)
 def _show(found: SpeedDifference, before: Variant, after: Variant, kept: Measurement) -> None:
     """The sentence, the two times, the bars and the table."""
     said = found.sentence(short(before.name, 60), short(after.name, 60))
-    st.html(f'<p class="esp-lede">{known_html(True)} {escape(said)}</p>')
+    st.html(f'<p class="esp-lede">{known_html(True)} {unbroken(escape(said))}</p>')
     title = LATENCY_RUNTIMES[found.runtime].title if found.runtime in LATENCY_RUNTIMES else found.runtime
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
     numbers(

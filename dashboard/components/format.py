@@ -30,6 +30,7 @@ __all__ = [
     "size",
     "speedup",
     "split_unit",
+    "unbroken",
     "whole",
 ]
 
@@ -38,6 +39,7 @@ NOTHING = "–"
 
 # Addresses become links and :words: pictures whatever is escaped in them: a word joiner, which nobody sees, parts them.
 _ACTS = re.compile(r"https?(?=:)|www(?=\.)|@|:(?=[\w+/-]+:)", re.IGNORECASE)
+_PER_CENT = re.compile(r"(?<=\d) %")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:])")
 
 
@@ -195,6 +197,11 @@ def escape(text: object, *, markdown: bool = False) -> str:
 def chart_text(text: object, limit: int = 48) -> str:
     """A name as a label in a picture: shortened, and escaped after that, so that no escape is cut in two."""
     return escape(short(text, limit))
+
+
+def unbroken(text: str) -> str:
+    """The same text, in which a number and its per cent sign stay on one line."""
+    return _PER_CENT.sub("\u00a0%", text)
 
 
 def split_unit(text: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ def label_places(
     y_range: tuple[float, float],
     width_px: float = 430.0,
     height_px: float = 250.0,
+    kept: Sequence[str | None] = (),
 ) -> list[str | None]:
     """Plotly's ``textposition`` of each text; None where no place is free: that name is better left to the hover.
 
@@ -37,6 +38,7 @@ def label_places(
         x_range: both ends of the axis. y_range: likewise.
         width_px: the smallest width at which the picture is drawn; wider ones have more room.
         height_px: likewise.
+        kept: places found for a smaller width: they are free at every larger one, and stay.
     """
     x_scale = width_px / ((x_range[1] - x_range[0]) or 1.0)
     y_scale = height_px / ((y_range[1] - y_range[0]) or 1.0)
@@ -44,7 +46,7 @@ def label_places(
     order = list(range(len(pixels)))
     best: list[str | None] = [None] * len(pixels)
     for _ in range(_TRIES):
-        places = _placed(pixels, texts, order, width_px)
+        places = _placed(pixels, texts, order, width_px, kept)
         left_out = [index for index in order if places[index] is None]
         if places.count(None) < best.count(None):
             best = places
@@ -55,12 +57,23 @@ def label_places(
 
 
 def _placed(
-    pixels: Sequence[tuple[float, float]], texts: Sequence[str], order: Sequence[int], width_px: float
+    pixels: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    order: Sequence[int],
+    width_px: float,
+    kept: Sequence[str | None],
 ) -> list[str | None]:
     """The first free place of each text, taken in this order."""
     taken: list[Box] = [(x - _MARK_PX, y - _MARK_PX, x + _MARK_PX, y + _MARK_PX) for x, y in pixels]
-    places: list[str | None] = [None] * len(pixels)
+    places: list[str | None] = list(kept) or [None] * len(pixels)
+    taken += [
+        _box(*pixels[index], _LETTER_PX * len(texts[index]), *_PLACES[place])
+        for index, place in enumerate(places)
+        if place is not None
+    ]
     for index in order:
+        if places[index] is not None:
+            continue
         (x, y), wide = pixels[index], _LETTER_PX * len(texts[index])
         options = {name: _box(x, y, wide, *side) for name, side in _PLACES.items()}
         free = (

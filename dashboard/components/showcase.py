@@ -16,7 +16,7 @@ from .badges import number_html, numbers
 from .charts import draw
 from .compare_charts import ScatterPoint, scatter_figure
 from .compare_data import LatencyRow, Row, rows_of
-from .format import count, escape, milliseconds, percent, short, size, speedup, whole
+from .format import count, escape, milliseconds, percent, short, size, speedup, unbroken, whole
 from .plan_score import band_words, basis_for
 from .showcase_story import draw_check, draw_file, draw_link, draw_why
 
@@ -55,9 +55,7 @@ def find_showcase() -> Showcase | None:
 
 def show(case: Showcase) -> None:
     """Draw the sentence, the picture and the slider."""
-    # A number and its unit stay on one line.
-    sentence = escape(_sentence(case)).replace(" %", "&nbsp;%")
-    st.html(f'<p class="esp-lede">{sentence}</p>')
+    st.html(f'<p class="esp-lede">{unbroken(escape(_sentence(case)))}</p>')
     picture, slider = st.columns([3, 2], gap="large")
     with picture:
         _scatter(case)

@@ -17,7 +17,7 @@ from dashboard.components.badges import known_html, number_html, numbers
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_model
-from dashboard.components.format import count, escape, percent, short
+from dashboard.components.format import count, escape, percent, short, unbroken
 from dashboard.components.forms import settings_form
 from dashboard.components.jobs import POLL_S, job_banner, latest_job, live_jobs, submit
 from dashboard.components.plan_draft import DraftEditor, with_override
@@ -256,7 +256,7 @@ def _headline(result: Mapping[str, Any], layers: Sequence[str], metric: str, *, 
     dense, n = result.get("dense") or {}, result.get("n")
     sentence = verdict(result, layers, metric)
     if sentence:
-        st.html(f'<p class="esp-lede">{escape(sentence)}</p>')
+        st.html(f'<p class="esp-lede">{unbroken(escape(sentence))}</p>')
     interval = (dense["low"], dense["high"]) if dense.get("low") is not None and dense.get("high") is not None else None
     numbers(
         [

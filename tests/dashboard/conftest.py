@@ -72,4 +72,4 @@ def _words(node: Any) -> str:
             found.append(html.unescape(re.sub(r"<[^>]+>", " ", value)))
     if isinstance(getattr(node, "value", None), str):
         found.append(str(node.value))
-    return re.sub(r"[ \t]+", " ", " ".join(found))
+    return re.sub(r"[ \t\xa0]+", " ", " ".join(found))

@@ -115,7 +115,7 @@ class TestPictures:
         points = points_of(rows(served, seeded), f"{LATENCY}{ORT}", {})
         assert len(points) == 3
         shown = scatter_figure(points, metric="accuracy", cost_title="latency", line=False)
-        assert [trace.name for trace in shown.data] == ["dense", "variants"]
+        assert [trace.name for trace in shown.data] == ["variants", "dense"]
         assert all(trace.error_x.array and trace.error_y.array for trace in shown.data)
 
     def test_the_line_is_drawn_for_exact_costs_only(self, served: Workspace, seeded: Seeded):

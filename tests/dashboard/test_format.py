@@ -89,3 +89,7 @@ def test_ago(seconds: float, expected: str) -> None:
 
 def test_long_ago_is_a_date() -> None:
     assert fmt.ago(datetime(2026, 1, 2, tzinfo=UTC), now=datetime(2026, 3, 12, tzinfo=UTC)) == "2 Jan 2026"
+
+
+def test_a_number_and_its_per_cent_sign_stay_on_one_line() -> None:
+    assert fmt.unbroken("95 % interval of 3 % images") == "95\u00a0% interval of 3\u00a0% images"

@@ -12,7 +12,7 @@ from core.analysis.gallery import Gallery
 from core.store.records import JobState
 from dashboard.components.class_colours import class_colours
 from dashboard.components.compare_charts import class_change_figure
-from dashboard.components.compare_classes import class_frame, paid_words
+from dashboard.components.compare_classes import class_frame, paid_words, rests_on
 from dashboard.components.compare_gallery import kept_by, told
 from dashboard.components.gallery_pictures import coloured, enlarged, flip_html, legend_of, mask_html, outlined, png_uri
 from tests.dashboard.conftest import text_of
@@ -137,14 +137,18 @@ class TestClasses:
         assert frame["change (points)"].is_monotonic_increasing
         words = paid_words(found, CLASSES)
         assert words.startswith("Paid: ")
-        assert "hold for all classes at once" in words
+        assert "hold for all classes at once" in rests_on(found)
         shown = class_change_figure(frame, variant="x")
         assert list(shown.data[0].x) == list(frame["change (points)"])
         assert max(shown.data[0].error_x.array) > 0
 
     def test_the_same_shows_no_difference(self):
         one = evaluation_of(0.1, seed=0, split="test")
-        assert "No difference shown in any class" in paid_words(class_changes(one, one), CLASSES)
+        found = class_changes(one, one)
+        words = paid_words(found, CLASSES)
+        assert words.startswith("No difference shown in any class: with ")
+        smallest = float(words.split("about ")[1].split(" points")[0])
+        assert smallest == pytest.approx(100 * max(change.high for change in found), abs=6)
 
 
 class TestPage:

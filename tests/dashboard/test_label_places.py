@@ -28,3 +28,17 @@ def test_points_far_from_each_other_are_all_named() -> None:
 
 def test_one_value_on_an_axis_is_no_fault() -> None:
     assert label_places([(1.0, 1.0)], ["only"], x_range=(1.0, 1.0), y_range=(1.0, 1.0)) == ["top right"]
+
+
+@given(SPOTS)
+def test_a_place_on_a_phone_is_free_in_every_wider_picture(spots: list[tuple[float, float]]) -> None:
+    texts = [f"variant {number}" for number in range(len(spots))]
+    phone = label_places(spots, texts, x_range=(0, 1), y_range=(0, 1), width_px=285)
+    wide = label_places(spots, texts, x_range=(0, 1), y_range=(0, 1), width_px=430, kept=phone)
+    assert all(kept in (None, place) for kept, place in zip(phone, wide, strict=True))
+    boxes = [
+        _box(430 * x, 250 * y, 6.4 * len(text), *_PLACES[place])
+        for (x, y), text, place in zip(spots, texts, wide, strict=True)
+        if place is not None
+    ]
+    assert not any(_meet(one, other) for number, one in enumerate(boxes) for other in boxes[:number])
