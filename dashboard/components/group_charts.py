@@ -16,7 +16,7 @@ from dashboard.components.group_preview import GroupRow
 __all__ = ["BARS", "STYLES", "chain_figure", "group_bars", "lanes", "map_figure", "style_of"]
 
 _ROW_PX = 20
-_PAPER = "#F6F4EE"
+_PAPER, _INK = "#F6F4EE", "#1C1A16"
 _REMOVED = "rgba(138,147,142,0.28)"
 _STATES = {"allocated": PALETTE[0], "fixed by you": PALETTE[1], "protected": PALETTE[2], "kind left out": PALETTE[6]}
 BARS = {"share": "share", "units": "channels", "parameters": "parameters", "macs": "MACs"}
@@ -367,7 +367,7 @@ def _arc_traces(arcs: Sequence[tuple[int, int, Coupling]], reach: Sequence[float
         "mode": "markers+text",
         "marker": {"size": 13, "color": WARNING, "opacity": 1},
         "text": [_SIGNS[coupling.reason] for _, _, coupling in arcs],
-        "textfont": {"size": 11, "color": "#FFFFFF"},
+        "textfont": {"size": 11, "color": _INK, "weight": 700},
         "hovertext": [escape(coupling.text) for _, _, coupling in arcs],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }

@@ -55,6 +55,13 @@ def size_words(group: SheetGroup, units: int | None = None) -> str:
     return f"{whole(count)} {word}{'' if count == 1 else 's'}{wide}"
 
 
+def stay_words(group: SheetGroup, kept: int) -> str:
+    """How many of the group's units stay, in words: ``3 of 6 heads stay``, ``head width 8 of 12 stays``."""
+    if group.kind == "head_width":
+        return f"head width {whole(kept)} of {whole(group.units)} stays"
+    return f"{whole(kept)} of {whole(group.units)} {KINDS[group.kind]}{' channels' * (group.kind == 'embedding')} stay"
+
+
 def unit_word(group: SheetGroup) -> str:
     """One unit of the group."""
     return {"head_width": "dimension of every head", "heads": "head", "embedding": "embedding channel"}.get(

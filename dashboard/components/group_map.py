@@ -10,7 +10,7 @@ from core.store.records import Model
 from dashboard import stored
 from dashboard.components.charts import draw
 from dashboard.components.empty import empty
-from dashboard.components.format import escape, plain
+from dashboard.components.format import escape, plain, unbroken
 from dashboard.components.group_charts import map_figure
 from dashboard.components.group_facts import KINDS, named
 from dashboard.components.group_why import (
@@ -33,12 +33,15 @@ _TALL_PX = 640
 def summary(sheet: GroupSheet) -> str:
     """All groups in one sentence: how many, of which kinds, how many tie several layers."""
     kinds = {kind: sum(group.kind == kind for group in sheet.groups) for kind in KINDS}
-    parts = ", ".join(f"{KINDS[kind]} {count}" for kind, count in kinds.items() if count)
+    present = {KINDS[kind]: count for kind, count in kinds.items() if count}
+    parts = f" ({', '.join(f'{kind} {count}' for kind, count in present.items())})"
+    if len(present) == 1:
+        parts = f" of {next(iter(present))}"
     tied = sum(len(group.creators) > 1 for group in sheet.groups)
     many = f", of which {tied} {'ties' if tied == 1 else 'tie'} the outputs of several layers" if tied else ""
     largest = max(sheet.groups, key=lambda group: len(group.layers))
     shared = f"The largest, {largest.name}, holds {len(largest.layers)} layers that shrink together only."
-    return f"{len(sheet.groups)} groups ({parts}){many}. {shared}"
+    return f"{len(sheet.groups)} groups{parts}{many}. {shared}"
 
 
 def group_list(sheet: GroupSheet) -> pd.DataFrame:
@@ -93,7 +96,7 @@ def _map(model: Model) -> None:
     with panel:
         choice = choose(sheet, key=_CHOICE)
         group = group_of_choice(sheet, choice, key=f"{_CHOICE}-of")
-        st.markdown(escape(story(sheet, choice, group), markdown=True))
+        st.markdown(unbroken(escape(story(sheet, choice, group), markdown=True)))
         if group is not None:
             st.markdown("**Why they go together**")
             draw_reasons(group)

@@ -8,9 +8,9 @@ from core.pruning.plan import Plan
 from core.store.records import Session
 from dashboard import backend
 from dashboard.components.choice_in_url import read_choice, write_choice
-from dashboard.components.format import escape, macs, percent, short
+from dashboard.components.format import escape, macs, percent, short, unbroken
 from dashboard.components.group_edit import BY_PANEL, BY_TABLE, with_groups
-from dashboard.components.group_facts import KINDS, consequences, left_out, named, size_words
+from dashboard.components.group_facts import KINDS, consequences, left_out, named, stay_words
 from dashboard.components.group_preview import EXACT, GroupPreview, GroupRow
 from dashboard.components.group_why import choose, draw_chain, draw_reasons, first_choice, group_of_choice, story
 from dashboard.components.network_coupling import group_of_layer, roles_of
@@ -53,7 +53,7 @@ def draw_panel(
         row = next((row for row in shown.rows if group is not None and row.group.name == group.name), None)
         if row is not None:
             _controls(editor, row)
-        st.markdown(escape(story(sheet, choice, group), markdown=True))
+        st.markdown(unbroken(escape(story(sheet, choice, group), markdown=True)))
         if group is not None:
             draw_reasons(group)
             draw_chain(sheet, group, key="plan-group-chain")
@@ -128,7 +128,7 @@ def _after(row: GroupRow) -> None:
     if row.removed is None:
         return
     group = row.group
-    words = f"**{size_words(group, row.kept)} of {group.units} stay** ({row.state})"
+    words = f"**{stay_words(group, row.kept)}** ({row.state})"
     if row.removed:
         words += (
             f"; alone this saves {percent(row.parameters_share)} of the parameters and "

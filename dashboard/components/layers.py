@@ -47,7 +47,7 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
     """Draw the table and return the name of the chosen layer, which always is one where there are any."""
     if frame.empty:
         return None
-    shown = frame.drop(columns=["prunable"])
+    shown = frame.drop(columns=["prunable"]).assign(macs=pd.to_numeric(frame["macs"]) / 1e6)
     if shown["time"].isna().all():
         shown = shown.drop(columns=["time"])
     if not shown["plan"].any():
@@ -57,7 +57,7 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
         "type": st.column_config.TextColumn("Type", width=70),
         "output": st.column_config.TextColumn("Output", width=100, help="Shape of the output of one example"),
         "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=85),
-        "macs": st.column_config.NumberColumn("MACs", format="compact", width=65, help="For one example"),
+        "macs": st.column_config.NumberColumn("MMACs", format="%.3g", width=70, help="Million MACs of one example"),
         "time": st.column_config.ProgressColumn(
             "Time", format="percent", width=95, min_value=0, max_value=_longest(frame),
             help="Share of the measured time of one forward pass in PyTorch",

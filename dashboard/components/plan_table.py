@@ -13,6 +13,7 @@ from core.pruning.plan import Plan
 from dashboard.components.format import escape, short
 from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, Action, Item, Write, edited_plan, match_items
 from dashboard.components.plan_draft import DraftEditor
+from dashboard.components.tables import height_px
 
 __all__ = ["ChoiceTable", "draw_bulk", "draw_patterns", "draw_protected", "draw_table", "picked_in_table"]
 
@@ -22,7 +23,7 @@ _ACTIONS: dict[Action, str] = {
     "protect": "Protect",
     "free": "Let the allocation decide",
 }
-_ROW_PX, _MOST_ROWS = 35, 16
+_MOST_ROWS = 16
 _SHOWN, _PICKED = "shown", "plan-table-picked"
 
 
@@ -91,7 +92,7 @@ def draw_table(editor: DraftEditor, table: ChoiceTable, *, key: str, chosen: str
         placeholder="–",
         disabled=[column for column in frame.columns if column not in choices],
         column_order=[_SHOWN, *own_frame.columns],
-        height=_ROW_PX * (min(len(frame), _MOST_ROWS) + 1) + 3,
+        height=height_px(len(frame), _MOST_ROWS),
         column_config={**table.columns, **{name: own[name] for name in choices if name in frame.columns}},
     )
     before = editor.plan

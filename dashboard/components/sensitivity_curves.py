@@ -70,4 +70,4 @@ def draw_curves(
             alt=f"Curves of {', '.join(short(name, 30) for name in chosen)} against sparsity with 95 % intervals",
         )
         if not result.get("estimated"):
-            st.caption("Bands are 95 % intervals. Dotted: the dense model. Dashed: pinned in the plan.")
+            st.caption("Bands are 95 % intervals. Level line: the dense model. Upright line: pinned in the plan.")

@@ -7,14 +7,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-__all__ = ["csv_bytes", "download_csv", "select_row", "table"]
+__all__ = ["csv_bytes", "download_csv", "height_px", "select_row", "table"]
 
 _ROW_PX = 35
+_SPARED = 4
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d[\d.,]*( [\w%]+)?$)")
 
 
-def _height(rows: int, most: int) -> int:
-    return _ROW_PX * (min(rows, most) + 1) + 3
+def height_px(rows: int, most: int) -> int:
+    """The height of a table of about ``most`` rows: a few more are shown, too; where there are many more, half a row
+    at the end says that the table goes on."""
+    return round(_ROW_PX * ((rows if rows <= most + _SPARED else most + 0.5) + 1)) + 3
 
 
 def table(
@@ -36,7 +39,7 @@ def table(
         alt=alt,
         hide_index=True,
         column_config=dict(columns or {}),
-        height=_height(len(frame), most_rows),
+        height=height_px(len(frame), most_rows),
         on_select=on_select or "ignore",
         selection_mode="single-row",
     )
@@ -61,7 +64,7 @@ def select_row(
         alt=alt,
         hide_index=True,
         column_config=dict(columns or {}),
-        height=_height(len(frame), most_rows),
+        height=height_px(len(frame), most_rows),
         on_select="rerun",
         selection_mode="single-row-required",
         selection_default={"selection": {"rows": [min(default, len(frame) - 1)]}},

@@ -1,5 +1,6 @@
 """The weights of one layer: their histogram, and a cut line that a person moves by sparsity or by threshold."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from .format import percent, shape, short, signed, whole
 __all__ = ["Cut", "cut_controls", "cut_figure", "draw_cut"]
 
 HIGHEST_PERCENT = 99.9
-_SMALL = 5000
+_FEWEST = 11
 
 
 @dataclass(frozen=True)
@@ -70,33 +71,42 @@ def cut_controls(layer: LayerWeights, *, key: str, start: float = 0.5) -> Cut:
     return Cut(threshold=threshold, sparsity=sparsity)
 
 
-def _bins(layer: LayerWeights) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The stored histogram; three bins taken as one where the layer is too small to fill them."""
+def _bins(layer: LayerWeights, threshold: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Middles of the bins, and how many weights of each stay and fall: about √n bins, each of as many of the stored
+    ones, which are symmetric around 0 and stay so."""
     counts, edges = np.asarray(layer.counts), np.asarray(layer.edges, dtype=float)
-    if layer.size < _SMALL and len(counts) % 3 == 0:
-        return counts.reshape(-1, 3).sum(1), edges[::3]
-    return counts, edges
+    falls = np.abs((edges[:-1] + edges[1:]) / 2) <= threshold
+    taken = math.ceil(len(counts) / max(_FEWEST, math.sqrt(layer.size))) // 2 * 2 + 1
+    rest = -(len(counts) // -taken) // 2 * 2 + 1
+    beside = (rest * taken - len(counts)) // 2
+
+    def together(values: NDArray[Any]) -> NDArray[Any]:
+        return np.pad(values, beside).reshape(rest, taken).sum(1)
+
+    width = (edges[1] - edges[0]) * taken
+    middles = (np.arange(rest) - rest // 2) * width
+    return middles, together(np.where(falls, 0, counts)), together(np.where(falls, counts, 0))
 
 
 def cut_figure(layer: LayerWeights, cut: Cut) -> go.Figure:
-    """The histogram with the line at ±threshold; what falls is drawn in the warning colour and hatched."""
-    counts, edges = _bins(layer)
-    middles = (edges[:-1] + edges[1:]) / 2
-    falls = np.abs(middles) <= cut.threshold
+    """The histogram with the line at ±threshold; what falls is drawn in the warning colour."""
+    middles, stay, fall = _bins(layer, cut.threshold)
+    width = float(middles[1] - middles[0])
     shown = figure(x_title="weight", y_title="weights", height=270)
-    for falling, colour, name in ((False, ACCENT, "stay"), (True, WARNING, "fall")):
-        chosen = falls == falling
+    for falling, colour, name in ((True, WARNING, "fall"), (False, ACCENT, "stay")):
+        counts = fall if falling else stay
+        chosen = counts > 0
         shown.add_bar(
             x=middles[chosen],
             y=counts[chosen],
-            width=np.diff(edges)[chosen],
+            width=width,
             name=name,
             marker={"color": colour, "line": {"width": 0}, "opacity": 0.55 if falling else 1.0},
             hovertemplate="%{y:,} weights at %{x:.4f}<extra>" + name + "</extra>",
         )
     for side in (-1, 1) if cut.threshold > 0 else ():
         shown.add_vline(x=side * cut.threshold, line={"color": MUTED, "width": 1.5, "dash": "dash"})
-    shown.update_layout(barmode="overlay", bargap=0, showlegend=True)
+    shown.update_layout(barmode="stack", bargap=0, showlegend=True)
     return shown
 
 

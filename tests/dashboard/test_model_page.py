@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -9,7 +10,7 @@ from core.analysis.weights import layer_weights
 from core.pruning.plan import Plan
 from core.store import Workspace
 from core.store.records import JobState
-from dashboard.components.weight_cut import Cut, cut_figure
+from dashboard.components.weight_cut import Cut, _bins, cut_figure
 
 from .conftest import OpenPage, text_of
 from .seeding import LAYERS, Seeded, seed_job, seed_session, weights_of_network
@@ -39,7 +40,7 @@ def test_the_page_shows_totals_layers_weights_and_data(open_page: OpenPage, seed
         assert expected in words
     frame = page.dataframe[0].value
     assert list(frame["layer"]) == [layer["name"] for layer in LAYERS]
-    assert list(frame["macs"]) == [layer["macs"] for layer in LAYERS]
+    assert list(frame["macs"]) == pytest.approx([layer["macs"] / 1e6 for layer in LAYERS])
     assert page.get("plotly_chart")
 
 
@@ -165,3 +166,13 @@ def test_the_line_and_the_bars_agree() -> None:
     lines = sorted(shape["x0"] for shape in drawn["layout"]["shapes"])
     assert lines == pytest.approx([-cut.threshold, cut.threshold])
     assert total in (0, weights.size)  # 0: plotly packed the counts as base64
+
+
+@pytest.mark.parametrize("size", [8, 216, 5000, 90_000])
+def test_a_small_layer_has_few_bars_and_loses_no_weight(size: int) -> None:
+    values = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    layer = layer_weights("a", values.reshape(4, -1))
+    middles, stay, fall = _bins(layer, layer.threshold_for(0.3))
+    assert (stay + fall).sum() == size
+    assert len(middles) <= max(17, 1.3 * size**0.5)
+    assert list(middles) == pytest.approx(list(-middles[::-1]))

@@ -15,7 +15,7 @@ from core.store.records import JobState
 from dashboard.components import plan_check
 from dashboard.components.format import count, macs
 from dashboard.components.group_edit import group_items, group_table, with_groups
-from dashboard.components.group_facts import choices_of, consequences, groups_named, listed
+from dashboard.components.group_facts import choices_of, consequences, groups_named, listed, stay_words
 from dashboard.components.group_preview import effective, preview_groups
 from dashboard.components.plan_check import same_plan
 from dashboard.components.plan_choices import FIXED, PROTECTED, edited_plan, match_items
@@ -185,7 +185,7 @@ class TestPage:
         _slider(page, "that stay in conv1").set_value(8).run()
         assert _draft(served, session).overrides == {"group:conv1": 0.5}
         words = _words(page)
-        assert "8 channels of 16 stay** (fixed by you)" in words
+        assert "8 of 16 channels stay** (fixed by you)" in words
         assert "Fixing conv1 also fixes layer1.0.conv2" in words
         next(item for item in page.toggle if item.label == "Protect").set_value(True).run()
         assert _draft(served, session).protected == ("group:conv1",)
@@ -324,6 +324,14 @@ class TestPage:
         _slider(page, "Sparsity, %").set_value(35.0).run()
         newest = next(job for job in served.store.jobs(session.id) if job.kind == "check")
         assert Plan.parse(newest.payload["plan"]).sparsity == 0.35
+
+
+def test_what_stays_is_said_in_units_of_the_group():
+    groups = {group.kind: group for group in grouped("vit").sheet.groups}
+    assert stay_words(groups["heads"], 3) == f"3 of {groups['heads'].units} heads stay"
+    assert stay_words(groups["head_width"], 8) == f"head width 8 of {groups['head_width'].units} stays"
+    assert stay_words(groups["neurons"], 40) == f"40 of {groups['neurons'].units} neurons stay"
+    assert stay_words(groups["embedding"], 40) == f"40 of {groups['embedding'].units} embedding channels stay"
 
 
 def test_files_with_group_criteria_load_and_others_are_refused():
