@@ -74,18 +74,21 @@ def checkpoints_below(base: Path) -> list[Path]:
     return found[:_FILES_AT_MOST]
 
 
-def start_opening(model: ModelSpec, data: DataSpec, *, name: str) -> str:
-    """Create a session, start the job that opens model and data in it, and return the session's id."""
+def start_opening(model: ModelSpec, data: DataSpec, *, name: str, upload: str | None = None) -> str:
+    """Create a session, start the job that opens model and data in it, and return the session's id.
+
+    ``upload``: what the person calls an uploaded checkpoint.
+    """
     session = backend.store().create_session(name)
     backend.runner().submit(
         "open",
-        {"model": model.to_json(), "data": data.to_json()},
+        {"model": model.to_json(), "data": data.to_json(), "upload": upload},
         session_id=session.id,
         title=f"Opening {model.name} with {data.root or data.source}",
     )
     return session.id
 
 
-def begin(model: ModelSpec, data: DataSpec, *, name: str) -> NoReturn:
+def begin(model: ModelSpec, data: DataSpec, *, name: str, upload: str | None = None) -> NoReturn:
     """Create a session, start opening, and go to its Model page, which shows the progress."""
-    state.open_session(start_opening(model, data, name=name))
+    state.open_session(start_opening(model, data, name=name, upload=upload))

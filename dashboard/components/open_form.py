@@ -61,7 +61,8 @@ def open_form() -> None:
         except EspalierError as error:
             st.error(escape(error, markdown=True))
             return
-        begin(spec, data, name=f"{spec.name} · {data.root or data.source}")
+        called = None if upload is None else upload.name
+        begin(spec, data, name=f"{spec.name} · {data.root or data.source}", upload=called)
 
 
 def _model() -> tuple[ModelSpec, UploadedFile | None] | str:

@@ -179,6 +179,17 @@ def test_an_impossible_plan_fails_in_words(runner: Runner, session: Session) -> 
         assert "Unexpected" not in (job.error or "")
 
 
+def test_a_refused_upload_is_called_by_its_own_name(runner: Runner) -> None:
+    artifacts = runner.workspace.artifacts
+    stored = artifacts.path(artifacts.put_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64), ".pt"))
+    model = {**MODEL, "weights": "checkpoint", "checkpoint": str(stored)}
+    payload = {"model": model, "data": DATA, "upload": "my résumé.pt"}
+    job = run(runner, "open", payload, runner.workspace.store.create_session("bad upload"))
+    assert job.state is JobState.FAILED
+    assert "“my résumé.pt”" in (job.error or "")
+    assert stored.name not in (job.error or "")
+
+
 def test_jobs_need_an_opened_session(runner: Runner) -> None:
     empty = runner.workspace.store.create_session("empty")
     for kind, payload in (("sensitivity", {}), ("prune", {"plan": {}}), ("layer_times", {})):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.specs import DataSpec
 from ...errors import CheckpointError, DataError, ModelError, StoreError
+from ...models.checkpoint_files import shown
 from ...models.specs import ModelSpec
 from ...progress import Progress
 from ...reach import reachable
@@ -25,7 +26,8 @@ def open_session_parts(payload: Mapping[str, Any], context: JobContext) -> dict[
     """Open a model, data or both; with both in the session, evaluate the dense model as its first variant.
 
     Payload: ``model`` (ModelSpec as JSON, or None), ``data`` (DataSpec as JSON, or None); what is None stays as the
-    session has it. Result: ``model_id``, ``data_id``, ``dense_variant_id`` (None while a part is missing), ``notes``.
+    session has it. ``upload``: what the person calls the checkpoint, which is stored without its name. Result:
+    ``model_id``, ``data_id``, ``dense_variant_id`` (None while a part is missing), ``notes``.
     """
     from .. import loading
 
@@ -41,7 +43,10 @@ def open_session_parts(payload: Mapping[str, Any], context: JobContext) -> dict[
     model: TracedModel | None = None
     model_row: Model | None = None
     if model_spec is not None:
-        model, model_row = _open_model(model_spec, context)
+        try:
+            model, model_row = _open_model(model_spec, context)
+        except CheckpointError as error:
+            raise CheckpointError(_as_called(str(error), model_spec, payload.get("upload"))) from None
     elif session.model_id is not None:
         model_row = store.get_model(session.model_id)
         model = loading.load_model(context.workspace, model_row.artifact)
@@ -85,6 +90,13 @@ def _open_model(spec: ModelSpec, context: JobContext) -> tuple["TracedModel", Mo
     row = store_model(context.workspace, model, name=spec.name, spec=spec.to_json(), progress=progress)
     loading.keep_model(row.artifact, model)
     return model, row
+
+
+def _as_called(sentence: str, spec: ModelSpec, upload: str | None) -> str:
+    """The sentence with the name that the person gave the checkpoint instead of the one that it is stored under."""
+    if upload is None or spec.checkpoint is None:
+        return sentence
+    return sentence.replace(shown(Path(spec.checkpoint).name), shown(upload))
 
 
 def _open_data(spec: DataSpec, model: "TracedModel | None", context: JobContext) -> tuple["Splits", Dataset]:
