@@ -16,6 +16,7 @@ from dashboard.components.label_places import label_places
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
 
 _ROW_PX = 22
+_MARKERS = {"variants": {"symbol": "circle", "size": 14}, "dense": {"symbol": "diamond", "size": 10}}
 _PHONE_PX = 285.0
 _WIDE_ONLY = "\u200b"  # nobody sees it; style.css hides names that end with it where the picture is narrow
 _INTERVAL = "rgba(128,128,120,0.95)"
@@ -86,7 +87,7 @@ def _markers(
         "name": name,
         "text": names,
         "textposition": places,
-        "marker": {"size": 12, "color": colour, "symbol": "diamond" if name == "dense" else "circle"},
+        "marker": {"color": colour, **_MARKERS[name]},
         "customdata": [[p.variant_id] for p in members],
         "hovertext": [p.hover for p in members],
         "hovertemplate": "%{hovertext}<extra></extra>",

@@ -30,6 +30,7 @@ __all__ = [
     "size",
     "speedup",
     "split_unit",
+    "tiny",
     "unbroken",
     "whole",
 ]
@@ -39,7 +40,7 @@ NOTHING = "–"
 
 # Addresses become links and :words: pictures whatever is escaped in them: a word joiner, which nobody sees, parts them.
 _ACTS = re.compile(r"https?(?=:)|www(?=\.)|@|:(?=[\w+/-]+:)", re.IGNORECASE)
-_PER_CENT = re.compile(r"(?<=\d) %")
+_BREAKS = re.compile(r"(?<=\d) (?=[%×])|(?<=×) (?=\d)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:])")
 
 
@@ -140,6 +141,15 @@ def signed(value: float) -> str:
     return f"{value:.3g}".replace("-", MINUS)
 
 
+def tiny(value: float) -> str:
+    """A number near 0 with two digits: 0, 0.0059, 2.4 × 10⁻⁶."""
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:.2g}".replace("-", MINUS)
+    digits, _, power = f"{value:.1e}".partition("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits.replace('-', MINUS)} × 10{raised}"
+
+
 def speedup(ratio: float | None) -> str:
     """A ratio of speeds: 2.15×."""
     return NOTHING if ratio is None or not math.isfinite(ratio) else f"{ratio:.2f}×"
@@ -200,8 +210,8 @@ def chart_text(text: object, limit: int = 48) -> str:
 
 
 def unbroken(text: str) -> str:
-    """The same text, in which a number and its per cent sign stay on one line."""
-    return _PER_CENT.sub("\u00a0%", text)
+    """The same text, in which a number and its per cent sign stay on one line, as do the sides of a shape."""
+    return _BREAKS.sub("\u00a0", text)
 
 
 def split_unit(text: str) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
         "type": st.column_config.TextColumn("Type", width=70),
         "output": st.column_config.TextColumn("Output", width=100, help="Shape of the output of one example"),
         "parameters": st.column_config.NumberColumn("Parameters", format="localized", width=85),
-        "macs": st.column_config.NumberColumn("MMACs", format="%.3g", width=70, help="Million MACs of one example"),
+        "macs": st.column_config.NumberColumn("MMACs", format="%.3f", width=70, help="Million MACs of one example"),
         "time": st.column_config.ProgressColumn(
             "Time", format="percent", width=95, min_value=0, max_value=_longest(frame),
             help="Share of the measured time of one forward pass in PyTorch",

@@ -8,7 +8,7 @@ import streamlit as st
 from core.store.records import Session
 from dashboard import backend
 from dashboard.components.choice_in_url import read_choice, write_choice
-from dashboard.components.format import escape, macs, percent, shape, short, whole
+from dashboard.components.format import escape, macs, percent, shape, short, unbroken, whole
 from dashboard.components.group_edit import BY_PANEL, BY_TABLE
 from dashboard.components.plan_draft import DraftEditor, with_bulk
 from dashboard.components.plan_layers import weight_count
@@ -91,7 +91,8 @@ def _facts(layer: Mapping[str, Any]) -> None:
         f"output {shape(layer.get('output_shape'))}",
     ]
     name = escape(str(layer["name"]), markdown=True)
-    st.markdown(f"**{name}** · {escape(' · '.join(word for word in words if word), markdown=True)}")
+    facts = escape(" · ".join(word for word in words if word), markdown=True)
+    st.markdown(f"**{name}** · {unbroken(facts)}")
 
 
 def _controls(editor: DraftEditor, name: str, planned: float | None) -> None:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from core.analysis.weights import LayerWeights
 
 from .badges import number_html, numbers
-from .charts import ACCENT, MUTED, WARNING, draw, figure
+from .charts import ACCENT, WARNING, draw, figure
 from .format import percent, shape, short, signed, whole
 
 __all__ = ["Cut", "cut_controls", "cut_figure", "draw_cut"]
 
 HIGHEST_PERCENT = 99.9
 _FEWEST = 11
+_LINE = "#8a938e"  # seen on bars and on paper of both schemes
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def cut_figure(layer: LayerWeights, cut: Cut) -> go.Figure:
             hovertemplate="%{y:,} weights at %{x:.4f}<extra>" + name + "</extra>",
         )
     for side in (-1, 1) if cut.threshold > 0 else ():
-        shown.add_vline(x=side * cut.threshold, line={"color": MUTED, "width": 1.5, "dash": "dash"})
+        shown.add_vline(x=side * cut.threshold, line={"color": _LINE, "width": 1.5, "dash": "dash"})
     shown.update_layout(barmode="stack", bargap=0, showlegend=True)
     return shown
 

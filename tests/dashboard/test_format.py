@@ -93,3 +93,12 @@ def test_long_ago_is_a_date() -> None:
 
 def test_a_number_and_its_per_cent_sign_stay_on_one_line() -> None:
     assert fmt.unbroken("95 % interval of 3 % images") == "95\u00a0% interval of 3\u00a0% images"
+    assert fmt.unbroken("output 64 × 4 × 4 of it") == "output 64\u00a0×\u00a04\u00a0×\u00a04 of it"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.0059, "0.0059"), (2.41e-6, "2.4 × 10⁻⁶"), (-9.96e-5, "−1.0 × 10⁻⁴"), (5.9e-12, "5.9 × 10⁻¹²")],
+)
+def test_numbers_near_zero_are_read_as_people_write_them(value: float, text: str) -> None:
+    assert fmt.tiny(value) == text
