@@ -61,6 +61,7 @@ def choose(visitor: Visit, label: str, option: str) -> None:
     field = box.locator("input")
     if field.input_value() == option or box.get_by_text(option, exact=True).count():
         return
+    box.evaluate("box => box.scrollIntoView({block: 'center'})")  # at the lower edge of the window no menu opens
     field.fill(option)  # a long menu holds only what is near; typing searches it
     visitor.page.get_by_role("option", name=re.compile(f"^{re.escape(option)}( ·|$)")).first.click()
     visitor.settle()
