@@ -192,6 +192,7 @@ def _groups(
     return shown.problem
 
 
+@st.fragment
 def _bars(plan: Plan, layers: Sequence[dict[str, Any]], shown: Preview) -> None:
     if shown.body is None:
         return

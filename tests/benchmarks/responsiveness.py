@@ -32,11 +32,11 @@ PLAN = {
     "method_settings": {"tune": {"epochs": 10_000, "learning_rate": 0.001, "schedule": "constant"}},
 }
 
-# Clicks one segment of the control above the bars and waits for the whole answer: running, then at rest again.
-_CLICK = """(index) => new Promise((resolve, reject) => {
+# Clicks a switch, at which the whole page is drawn anew, and waits for the answer: running, then at rest again.
+_CLICK = """() => new Promise((resolve, reject) => {
     const app = document.querySelector('[data-testid="stApp"]');
     const state = () => app.getAttribute('data-test-script-state');
-    const buttons = document.querySelectorAll('.st-key-plan-bars button');
+    const toggle = document.querySelector('.st-key-plan-check-auto input');
     const start = performance.now();
     let ran = false;
     const look = () => {
@@ -45,7 +45,7 @@ _CLICK = """(index) => new Promise((resolve, reject) => {
         if (performance.now() - start > 60000) return reject(new Error('no answer within 60 s'));
         setTimeout(look, 4);
     };
-    buttons[index].click();
+    toggle.click();
     look();
 })"""
 
@@ -150,9 +150,8 @@ def _series(
     alone = _speed(workspace, job, options.alone_s)
     taken: list[float] = []
     speeds: list[float] = []
-    for number in range(options.clicks + 2 + options.clicks % 2):
-        # The first segment is the one that is chosen: a click on it would do nothing.
-        taken.append(float(visit.page.evaluate(_CLICK, (number + 1) % 2)))
+    for _ in range(options.clicks + 2):
+        taken.append(float(visit.page.evaluate(_CLICK)))
         visit.page.wait_for_timeout(250)
         speeds += _now(workspace, job)
     taken = taken[2:]  # the first ones warm caches up
