@@ -16,6 +16,7 @@ __all__ = [
     "UPLOAD_MB",
     "begin",
     "checkpoints_below",
+    "data_label",
     "keep_upload",
     "server_checkpoints",
     "start_opening",
@@ -74,6 +75,11 @@ def checkpoints_below(base: Path) -> list[Path]:
     return found[:_FILES_AT_MOST]
 
 
+def data_label(data: DataSpec) -> str:
+    """The data in the name of a session: their folder without the way to it, else their kind."""
+    return Path(data.root).name if data.root else data.source
+
+
 def start_opening(model: ModelSpec, data: DataSpec, *, name: str, upload: str | None = None) -> str:
     """Create a session, start the job that opens model and data in it, and return the session's id.
 
@@ -84,7 +90,7 @@ def start_opening(model: ModelSpec, data: DataSpec, *, name: str, upload: str | 
         "open",
         {"model": model.to_json(), "data": data.to_json(), "upload": upload},
         session_id=session.id,
-        title=f"Opening {model.name} with {data.root or data.source}",
+        title=f"Opening {model.name} with {data_label(data)}",
     )
     return session.id
 

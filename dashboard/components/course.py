@@ -13,7 +13,7 @@ from core.pruning.plan import Plan
 from core.store.records import Session
 from dashboard import backend, state
 from dashboard.components.badges import number_html, numbers
-from dashboard.components.charts import ACCENT, WARNING, draw, figure
+from dashboard.components.charts import ACCENT, WARNING, draw, figure, per_cent_ticks
 from dashboard.components.format import chart_text, duration, escape, percent, short, whole
 from dashboard.components.training_charts import shade_stages
 from dashboard.components.training_data import Span
@@ -141,6 +141,6 @@ def course_figure(course: Course, target: float) -> go.Figure:
     )
     top = max(target, *planned)
     fig.update_xaxes(range=[0, epochs[-1] * 1.03 + 0.2], tickformat="d")
-    fig.update_yaxes(range=[0, max(0.1, 1.1 * top)], tickformat=".0%", nticks=5)
+    fig.update_yaxes(range=[0, max(0.1, 1.1 * top)], nticks=5, **per_cent_ticks())
     fig.update_layout(margin={"l": 8, "r": 12, "t": 26, "b": 8})
     return fig

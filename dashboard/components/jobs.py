@@ -82,11 +82,11 @@ def _follow(job_id: str, where: str) -> None:
 
 
 def _draw_live(job: Job, where: str) -> None:
-    with st.container(border=True, key=where):
-        line, stop = st.columns([5, 1], vertical_alignment="center")
+    with st.container(border=True, key=where, horizontal=True, vertical_alignment="center"):
+        line = st.container(width="stretch")
         fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
         line.progress(fraction, text=f"**{escape(job.title, markdown=True)}** · {escape(job_line(job), markdown=True)}")
-        if stop.button("Cancel", key=f"{where}-cancel", width="stretch"):
+        if st.button("Cancel", key=f"{where}-cancel"):
             cancel(job)
 
 

@@ -13,7 +13,7 @@ from core.errors import EspalierError, ModelError
 from core.models.sources import MODEL_SOURCES
 from core.models.specs import ModelSpec, Weights
 from core.reach import confined
-from dashboard.opening import CHECKPOINT_SUFFIXES, UPLOAD_MB, begin, keep_upload, server_checkpoints
+from dashboard.opening import CHECKPOINT_SUFFIXES, UPLOAD_MB, begin, data_label, keep_upload, server_checkpoints
 from sample_models import SAMPLES
 
 from .format import escape, short, size
@@ -62,7 +62,7 @@ def open_form() -> None:
             st.error(escape(error, markdown=True))
             return
         called = None if upload is None else upload.name
-        begin(spec, data, name=f"{spec.name} · {data.root or data.source}", upload=called)
+        begin(spec, data, name=f"{spec.name} · {data_label(data)}", upload=called)
 
 
 def _model() -> tuple[ModelSpec, UploadedFile | None] | str:

@@ -57,12 +57,14 @@ def draw_race(jobs: Sequence[Job], *, poll_s: float | None) -> bool:
 
 
 def default_choice(runs: Sequence[Job]) -> list[str]:
-    """The newest race, when there is one; else the newest runs of the same sparsity as the newest one."""
+    """The newest race, when there is one; else the newest runs of the same sparsity as the newest one, or, where it has
+    no such rival, the two newest."""
     race = next((job.payload["race"] for job in runs if job.payload.get("race")), None)
     if race is not None:
         return [job.id for job in runs if job.payload.get("race") == race][:_MOST]
     target = _plan(runs[0]).get("sparsity")
-    return [job.id for job in runs if _plan(job).get("sparsity") == target][:4]
+    alike = [job.id for job in runs if _plan(job).get("sparsity") == target][:4]
+    return alike if len(alike) > 1 else [job.id for job in runs[:2]]
 
 
 def _follow(chosen: tuple[str, ...], by: str) -> None:

@@ -124,7 +124,7 @@ def _numbers_of(job: Job, history: Mapping[str, Any]) -> list[str]:
     live = job.state is JobState.RUNNING
     now: Mapping[str, Any] = step if live and step else last
     epoch = now.get("epoch", 0)
-    shown = [number_html("Epoch", f"{epoch} /{planned_epochs(history)}", measured=None, note=_stage(history, now))]
+    shown = [number_html("Epoch", f"{epoch} of {planned_epochs(history)}", measured=None, note=_stage(history, now))]
     if "select_score" in last:
         shown.append(
             number_html(

@@ -11,7 +11,18 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.colors import sample_colorscale
 
-from dashboard.components.charts import ACCENT, MUTED, PALETTE, SEQUENTIAL, SYMBOLS, WARNING, draw, faded, figure
+from dashboard.components.charts import (
+    ACCENT,
+    MUTED,
+    PALETTE,
+    SEQUENTIAL,
+    SYMBOLS,
+    WARNING,
+    draw,
+    faded,
+    figure,
+    per_cent_ticks,
+)
 from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import epochs_of, planned_epochs
 
@@ -83,11 +94,12 @@ def gates_figure(history: History, *, epoch: int | None = None) -> go.Figure:
         },
         "shapes": shapes,
         "annotations": notes,
-        "margin": {"l": 8, "r": 12, "t": 44, "b": 8},
+        "margin": {"l": 8, "r": 12, "t": 64, "b": 8},
+        "legend": {"y": 1.0, "yref": "container", "yanchor": "top"},
         "hovermode": "closest",
     }
     return figure(
-        x_title=f"gate value after epoch {row['epoch']} (1: the mean of its layer before training)",
+        x_title=f"gate after epoch {row['epoch']}; 1: mean of its layer before",
         height=height,
         legend=True,
         traces=traces,
@@ -151,7 +163,7 @@ def keep_figure(history: History, *, window: tuple[int, int] | None = None) -> g
     first, last = window or (1, max(2, planned_epochs(history)))
     layout = {
         "xaxis": {"range": [first - 0.5, last + 0.5], "tickformat": "d", "anchor": "y2"},
-        "yaxis": {"domain": [0.34, 1.0], "range": [0.0, 1.04], "tickformat": ".0%", "fixedrange": True},
+        "yaxis": {"domain": [0.34, 1.0], "range": [0.0, 1.04], "fixedrange": True, **per_cent_ticks()},
         "yaxis2": {"domain": [0.0, 0.22], "rangemode": "tozero", "nticks": 3, "fixedrange": True, "anchor": "x"},
         "shapes": shapes,
         "annotations": notes,

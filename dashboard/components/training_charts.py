@@ -21,6 +21,7 @@ from dashboard.components.charts import (
     WARNING,
     faded,
     figure,
+    per_cent_ticks,
 )
 from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import (
@@ -177,9 +178,12 @@ def score_figure(history: History, *, window: Window = None) -> go.Figure:
     target = history.get("target")
     if isinstance(target, int | float) and target <= 1:
         shown.add_hline(y=target, yref="y2", line={"color": PALETTE[4], "width": 1, "dash": "dot"}, layer="below")
+    low, high = _extent(selected, trained, dense)
     shown.update_layout(
-        yaxis={"tickformat": ".0%" if _spread(selected, trained, dense) > 0.05 else ".1%"},
-        yaxis2={"tickformat": ".0%", "range": [0.0, 1.04], "tickvals": [0.0, 0.5, 1.0]},
+        yaxis=per_cent_ticks()
+        if high - low > 0.05
+        else per_cent_ticks(max(0.0, low - 0.1), min(1.0, high + 0.1), digits=1),
+        yaxis2={"range": [0.0, 1.04], "tickvals": [0.0, 0.5, 1.0], **per_cent_ticks()},
     )
     if hidden.values:
         _curve(shown, hidden, "hidden weights", PALETTE[5], axis="y3", form=",d", legend=False)
@@ -228,7 +232,7 @@ def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.
             customdata=[[escape(name)] * len(epochs) for name in names],
             hovertemplate="<b>%{customdata}</b><br>epoch %{x}: %{z:.1%} removed<extra></extra>",
             ygap=1,
-            colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".0%", "len": 1.0},
+            colorbar={"thickness": 12, "outlinewidth": 0, "len": 1.0, **per_cent_ticks()},
         )
     )
     shown.update_yaxes(
@@ -325,8 +329,8 @@ def _events(shown: go.Figure, history: History) -> None:
     )
 
 
-def _spread(*found: Any) -> float:
+def _extent(*found: Any) -> tuple[float, float]:
     values: list[float] = []
     for item in found:
         values += item.values if isinstance(item, Line) else [] if item is None else [item]
-    return max(values) - min(values) if values else 1.0
+    return (min(values), max(values)) if values else (0.0, 1.0)

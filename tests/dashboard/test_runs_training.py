@@ -93,6 +93,7 @@ class TestRace:
         runs = [self.job(3), self.job(2, race="a"), self.job(1, race="a"), self.job(0, race="b")]
         assert default_choice(runs) == ["j2", "j1"]
         assert default_choice([self.job(2), self.job(1, sparsity=0.5), self.job(0)]) == ["j2", "j0"]
+        assert default_choice([self.job(2), self.job(1, sparsity=0.5)]) == ["j2", "j1"]  # nobody races alone
 
     def test_by_seconds_the_faster_run_ends_earlier(self) -> None:
         histories = {"a": training_history(10, seconds=2.0), "b": training_history(10, seconds=5.0)}
@@ -109,7 +110,7 @@ class TestPage:
         seed_training(served, session, JobState.RUNNING, training_history(12, running=True))
         page = open_page("runs", session=session.id)
         text = text_of(page)
-        for words in ("13 /20", "Recover", "step 31 of 78", "1,060 images/s", "dense 92.5 %", "1 min 14 s"):
+        for words in ("13 of 20", "Recover", "step 31 of 78", "1,060 images/s", "dense 92.5 %", "1 min 14 s"):
             assert words.replace(" ", "") in text.replace("\u00a0", "").replace(" ", ""), words
         assert len(charts(page)) == 3
 
