@@ -124,6 +124,7 @@ def test_the_luck_of_a_load_is_in_the_interval(monkeypatch: pytest.MonkeyPatch) 
         return plain_open(self, prepared * clock.random.uniform(0.95, 1.05), images, threads=threads)
 
     monkeypatch.setattr(LATENCY_RUNTIMES["simulated"], "open", lucky)
+    monkeypatch.setattr(gc, "collect", lambda: 0)  # a quarter of a second, forty times
     settings = LatencySettings(runtimes=("simulated",), **QUICK)
     rows = [measure_latency(clock.models, reference="dense", settings=settings)["rows"][1] for _ in range(40)]
     assert {row["loads"] for row in rows} == {latency_pairs.LOADS}
