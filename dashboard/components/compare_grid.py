@@ -11,6 +11,7 @@ from core.store.records import Measurement
 from dashboard import backend
 from dashboard.components.compare_data import Row
 from dashboard.components.format import escape
+from dashboard.components.tables import table
 
 __all__ = ["draw_grid", "grid_frame", "machine_words"]
 
@@ -26,16 +27,16 @@ def draw_grid(rows: Sequence[Row]) -> None:
         return
     with st.expander("Every setting, cold and warm", icon=":material/grid_view:"):
         frame = grid_frame([(name, item.result) for name, item in found])
-        st.dataframe(
+        table(
             frame,
-            hide_index=True,
+            key="latency-grid",
             alt=f"{len(frame)} latencies by variant, runtime, batch and threads, with loading and first run",
-            column_config={
+            columns={
                 **{
-                    column: st.column_config.NumberColumn(format="%.3g")
+                    column: st.column_config.NumberColumn(column.capitalize(), format="%.3g")
                     for column in ("median, ms", "loading, ms", "first run, ms")
                 },
-                "speed-up": st.column_config.NumberColumn(format="%.2f×"),
+                "speed-up": st.column_config.NumberColumn("Speed-up", format="%.2f×"),
             },
         )
         st.caption(

@@ -15,6 +15,7 @@ from core.store.records import Job, JobState, Model, Session
 from dashboard import backend, stored
 from dashboard.components.format import ago, escape, percent
 from dashboard.components.jobs import job_banner, submit
+from dashboard.components.tables import table
 
 __all__ = ["draw_speed", "speed_frame"]
 
@@ -90,13 +91,13 @@ def _answer(job: Job, *, earlier: bool) -> None:
     )
     with st.expander("Every method in every runtime"):
         frame = speed_frame(rows)
-        st.dataframe(
+        table(
             frame,
-            hide_index=True,
+            key="plan-speed-table",
             alt=f"{len(frame)} speed-ups by runtime and method",
-            column_config={
-                "speed-up": st.column_config.NumberColumn(format="%.2f×"),
-                "dense, ms": st.column_config.NumberColumn(format="%.3g"),
+            columns={
+                "speed-up": st.column_config.NumberColumn("Speed-up", format="%.2f×"),
+                "dense, ms": st.column_config.NumberColumn("Dense, ms", format="%.3g"),
             },
         )
         for problem in result.get("problems") or ():

@@ -38,7 +38,8 @@ def table(
         key=key,
         alt=alt,
         hide_index=True,
-        column_config=dict(columns or {}),
+        column_config={**_labels(frame), **(columns or {})},
+        placeholder="–",
         height=height_px(len(frame), most_rows),
         on_select=on_select or "ignore",
         selection_mode="single-row",
@@ -63,7 +64,8 @@ def select_row(
         key=key,
         alt=alt,
         hide_index=True,
-        column_config=dict(columns or {}),
+        column_config={**_labels(frame), **(columns or {})},
+        placeholder="–",
         height=height_px(len(frame), most_rows),
         on_select="rerun",
         selection_mode="single-row-required",
@@ -71,6 +73,11 @@ def select_row(
     )
     rows = event["selection"]["rows"] if event else []
     return int(rows[0]) if rows and rows[0] < len(frame) else min(default, len(frame) - 1)
+
+
+def _labels(frame: pd.DataFrame) -> dict[str, str]:
+    """Heads of columns that nobody named: as in the frame, with a capital; units keep their letters."""
+    return {name: f"{name[:1].upper()}{name[1:]}" for name in map(str, frame.columns) if not name.startswith("ms ")}
 
 
 def _unlike_formula(cell: Any) -> Any:

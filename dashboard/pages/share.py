@@ -30,7 +30,8 @@ def render() -> None:
     try:
         report = open_share(backend.workspace(), token)
     except EspalierError:
-        empty("No report here", NOT_FOUND.removeprefix("There is no report here. "), alone=True)
+        said = NOT_FOUND.removeprefix("There is no report here. ")
+        empty("No report here", said, alone=True, action="Go to Start", url="start")
         return
     if report.allow_fork:
         _fork(report, token)
