@@ -12,4 +12,4 @@ def code_drawer(page: str, facts: dict[str, Any]) -> None:
     from core.export.code import code_for
 
     with st.expander("Do it in code", icon=":material/code:"):
-        st.code(code_for(page, facts), language="python")
+        st.code(code_for(page, facts), language="python", wrap_lines=True)

@@ -107,4 +107,4 @@ def technical_details(job: Job) -> None:
     """A drawer with the traceback of a failed job; not on a server for others, whose folders it would name."""
     if job.traceback and not confined():
         with st.expander("Technical details"):
-            st.code(job.traceback, language=None)
+            st.code(job.traceback, language=None, wrap_lines=True)

@@ -127,5 +127,5 @@ def draw_link(session: Session) -> None:
     """The address of the session, to copy."""
     with st.popover("Copy link", icon=":material/link:"):
         base = (st.context.url or "").split("?")[0].rstrip("/")
-        st.code(f"{base}/compare?session={session.id}", language=None)
+        st.code(f"{base}/compare?session={session.id}", language=None, wrap_lines=True)
         st.caption("Whoever can reach this server can open it. A frozen report is made under *Share* on Compare.")
