@@ -80,8 +80,8 @@ def _take(site: Site, session_id: str) -> None:
 def _save(page: Any, file: Path) -> None:
     page.screenshot(path=str(file))
     with Image.open(file) as picture:
-        # This way of choosing the 128 keeps colours of few pixels, such as those of marks.
-        colours = picture.convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE)
+        # This way of choosing the 128 keeps colours of few pixels, such as those of marks; k-means keeps the paper's.
+        colours = picture.convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
         colours.save(file, optimize=True)
     print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
 
