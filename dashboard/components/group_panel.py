@@ -14,6 +14,7 @@ from dashboard.components.group_facts import KINDS, consequences, left_out, name
 from dashboard.components.group_preview import EXACT, GroupPreview, GroupRow
 from dashboard.components.group_why import choose, draw_chain, draw_reasons, first_choice, group_of_choice, story
 from dashboard.components.network_coupling import group_of_layer, roles_of
+from dashboard.components.network_paint import BESIDE
 from dashboard.components.plan_choices import Action
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.plan_network import draw_plan_network, plan_network_controls
@@ -44,7 +45,7 @@ def draw_panel(
     if from_table is not None:
         st.session_state[CHOICE] = named(sheet.group(from_table))
     meaning = plan_network_controls(base)
-    picture, panel = st.columns([3, 2], gap="medium")
+    picture, panel = st.columns(BESIDE, gap="medium")
     with panel:
         read_choice(CHOICE, "layer")
         choice = choose(sheet, key=CHOICE)

@@ -10,11 +10,13 @@ from core.analysis.network_tree import Part
 from dashboard.components.charts import ACCENT, SEQUENTIAL, SEQUENTIAL_DARK, WARNING, faded
 from dashboard.components.network_values import KIND_COLOURS, Colouring, kind_of
 
-__all__ = ["EDGE", "INK", "SIGNS", "Look", "Paint", "kind_fill", "painted", "scale_of", "top_of", "value_of"]
+__all__ = ["BESIDE", "EDGE", "INK", "SIGNS", "Look", "Paint", "kind_fill", "painted", "scale_of", "top_of", "value_of"]
 
 EDGE = "rgba(128,128,120,0.60)"
 INK = {False: "#21231F", True: "#E8E6DF"}
 """Colour of text on light and dark paper."""
+BESIDE = (13, 7)
+"""Widths of the drawing and of what stands beside it: at 1280 pixels a drawing of three columns is seen whole."""
 SIGNS = {"makes": "●", "reads": "○", "follows": "·"}
 """What stands before the name of a layer that is lit."""
 _PAPER = {False: "#FCFBF8", True: "#171916"}

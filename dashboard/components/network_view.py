@@ -12,7 +12,7 @@ from dashboard.components.layer_time import measured_times, time_button
 from dashboard.components.network_canvas import Canvas, draw_canvas, draw_controls
 from dashboard.components.network_colours import colouring_of
 from dashboard.components.network_coupling import coupled_words, roles_of
-from dashboard.components.network_paint import Look
+from dashboard.components.network_paint import BESIDE, Look
 from dashboard.components.network_panel import draw_part, draw_start
 from dashboard.components.plan_draft import DraftEditor
 
@@ -34,7 +34,7 @@ def _section(session_id: str, model_id: str) -> None:
     canvas = Canvas(model_id)
     colour, size = draw_controls(canvas, colour_key="network-colour", size_key="network-size")
     sheet = stored.group_sheet(model)
-    picture, panel = st.columns([3, 2], gap="medium")
+    picture, panel = st.columns(BESIDE, gap="medium")
     with panel:
         part = _choose(canvas)
         if part is None:

@@ -10,6 +10,7 @@ from dashboard import backend
 from dashboard.components.choice_in_url import read_choice, write_choice
 from dashboard.components.format import escape, macs, percent, shape, short, unbroken, whole
 from dashboard.components.group_edit import BY_PANEL, BY_TABLE
+from dashboard.components.network_paint import BESIDE
 from dashboard.components.plan_draft import DraftEditor, with_bulk
 from dashboard.components.plan_layers import weight_count
 from dashboard.components.plan_network import draw_plan_network, plan_network_controls
@@ -39,7 +40,7 @@ def draw_layer_panel(
     if from_table is not None:
         st.session_state[LAYER] = from_table
     meaning = plan_network_controls(base)
-    picture, panel = st.columns([3, 2], gap="medium")
+    picture, panel = st.columns(BESIDE, gap="medium")
     with panel:
         name = _choose(names, max(names, key=lambda one: planned.get(one, 0.0)))
         _facts(next(layer for layer in layers if layer["name"] == name))

@@ -20,6 +20,7 @@ from dashboard.components.empty import empty, require_model
 from dashboard.components.format import count, escape, percent, short, unbroken
 from dashboard.components.forms import settings_form
 from dashboard.components.jobs import POLL_S, job_banner, latest_job, live_jobs, submit
+from dashboard.components.network_paint import BESIDE
 from dashboard.components.plan_draft import DraftEditor, with_override
 from dashboard.components.plan_layers import prunable_layers
 from dashboard.components.sensitivity_charts import heatmap_figure
@@ -204,7 +205,7 @@ def _results(
     forget_curves_of(f"{model_id} {kind} {bool(result.get('estimated'))} {job_id}")
     curves = chosen_curves(result, layers, quantity)
     if view == "network":
-        picture, beside = st.columns([3, 2], gap="medium")
+        picture, beside = st.columns(BESIDE, gap="medium")
         with picture:
             draw_sensitivity_network(editor.session, model, result, sheet=sheet, rows=layers, curves=curves)
     else:
