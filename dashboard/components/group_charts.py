@@ -170,7 +170,7 @@ def map_figure(sheet: GroupSheet, lit: tuple[str, ...] = (), layer: str | None =
         traces=traces,
         layout={
             "yaxis": _named_rows([_bold(name, name == layer, 26) for name in rows]),
-            "xaxis": {"range": [-0.7, width - 0.3 + max(2.4, 0.7 * width)], "visible": False},
+            "xaxis": {"range": [-0.7, width - 0.3 + max(3.6, 0.7 * width)], "visible": False},
             "clickmode": "event+select",
             "showlegend": True,
             "margin": {"t": 64},
@@ -269,6 +269,12 @@ def _dots(makes: Sequence[bool], colour: str, *, bright: bool = True) -> dict[st
     }
 
 
+def _size(group: SheetGroup) -> str:
+    """As short as a phone needs it; the colour says of what kind the group is."""
+    unit = {"heads": "heads", "head_width": "wide", "neurons": "neurons"}.get(group.kind, "channels")
+    return f"{group.units:,} {unit}"
+
+
 def _size_trace(sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Sequence[str]) -> dict[str, Any]:
     """Beside the row in which a group begins: how large it is."""
     starts: dict[int, list[SheetGroup]] = {}
@@ -282,8 +288,7 @@ def _size_trace(sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Seq
         "y": list(starts),
         "mode": "text",
         "text": [
-            _bold(", ".join(map(size_words, mine)), any(group.name in lit for group in mine), 34)
-            for mine in starts.values()
+            _bold(", ".join(map(_size, mine)), any(group.name in lit for group in mine), 34) for mine in starts.values()
         ],
         "textposition": "middle right",
         "textfont": {"size": 11},

@@ -44,12 +44,13 @@ def named(group: SheetGroup) -> str:
 
 
 def size_words(group: SheetGroup, units: int | None = None) -> str:
-    """How many units, in words: ``16 channels``, ``6 heads of 12``, ``head width 12``, ``72 embedding channels``."""
+    """How many units, in words: ``16 channels``, ``6 heads``, ``head width 12``, ``72 embedding channels``. How many
+    rows a head has is not said: where query, key and value are one matrix they are three times its width."""
     count = group.units if units is None else units
     if group.kind == "head_width":
         return f"head width {whole(count)}"
     if group.kind == "heads":
-        return f"{whole(count)} {'head' if count == 1 else 'heads'} of {whole(group.width)}"
+        return f"{whole(count)} {'head' if count == 1 else 'heads'}"
     word = {"channels": "channel", "neurons": "neuron", "embedding": "embedding channel"}[group.kind]
     wide = f" of {whole(group.width)}" if group.width > 1 else ""
     return f"{whole(count)} {word}{'' if count == 1 else 's'}{wide}"

@@ -15,7 +15,7 @@ from core.store.records import JobState
 from dashboard.components import plan_check
 from dashboard.components.format import count, macs
 from dashboard.components.group_edit import group_items, group_table, with_groups
-from dashboard.components.group_facts import choices_of, consequences, groups_named, listed, stay_words
+from dashboard.components.group_facts import choices_of, consequences, groups_named, listed, size_words, stay_words
 from dashboard.components.group_preview import effective, preview_groups
 from dashboard.components.plan_check import same_plan
 from dashboard.components.plan_choices import FIXED, PROTECTED, edited_plan, match_items
@@ -329,6 +329,7 @@ class TestPage:
 def test_what_stays_is_said_in_units_of_the_group():
     groups = {group.kind: group for group in grouped("vit").sheet.groups}
     assert stay_words(groups["heads"], 3) == f"3 of {groups['heads'].units} heads stay"
+    assert size_words(groups["heads"]) == f"{groups['heads'].units} heads"
     assert stay_words(groups["head_width"], 8) == f"head width 8 of {groups['head_width'].units} stays"
     assert stay_words(groups["neurons"], 40) == f"40 of {groups['neurons'].units} neurons stay"
     assert stay_words(groups["embedding"], 40) == f"40 of {groups['embedding'].units} embedding channels stay"
