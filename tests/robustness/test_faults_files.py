@@ -41,7 +41,7 @@ def _write_without_end(folder: str, ready: int) -> None:
         session = _with_a_model(workspace)
         os.write(ready, b"g")
         while True:
-            artifact = workspace.artifacts.put_bytes(os.urandom(60_000))
+            artifact = workspace.artifacts.put_bytes(os.urandom(60_000), ".npz")
             revision = workspace.store.get_session(session.id).revision
             draft = {"artifact": artifact, "pad": "x" * 20_000}
             workspace.store.save_draft(session.id, draft, revision=revision)
