@@ -264,7 +264,7 @@ def _sentence(rows: Sequence[Mapping[str, Any]], reference: str) -> str:
     first = others[0]
     same = [row for row in others if all(row[key] == first[key] for key in ("runtime", "threads", "batch"))]
     threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
-    where = f"in {LATENCY_RUNTIMES[first['runtime']].title} (batch {first['batch']}, {threads})"
+    where = f"in {LATENCY_RUNTIMES[first['runtime']].title} · batch {first['batch']} · {threads}"
     ranked = sorted((row for row in same if row["ranked"]), key=lambda row: -row["ratio"])
     if not ranked:
         return f"No difference in speed to “{reference}” was shown {where}, {first['pairs']} interleaved pairs each."

@@ -22,7 +22,7 @@ from dashboard.components.network_paint import Look
 __all__ = ["Canvas", "after_click", "draw_canvas", "draw_controls", "picked"]
 
 _SIZES = {"macs": "MACs", "parameters": "parameters"}
-_PAGE_PX = 700
+_PAGE_PX = 750
 """What is wider than this does not fit beside the panel."""
 
 

@@ -127,8 +127,9 @@ def draw_estimate(
         figures.append(number_html("Latency, one image", milliseconds(latency.dense_ms), measured=None, note=note))
     numbers(figures)
     _draw_expectation(plan)
-    for note in (*expected.notes, *_limits(shown.body, sensitivity)):
-        st.caption(escape(note, markdown=True))
+    notes = [*expected.notes, *_limits(shown.body, sensitivity)]
+    if notes:
+        st.caption(escape(" ".join(notes), markdown=True))
     if sensitivity is None:
         state.link("sensitivity", label="Measure sensitivity to estimate the score", icon=":material/arrow_forward:")
 

@@ -45,6 +45,18 @@ def test_a_closed_gate_holds_until_it_opens() -> None:
     assert gate.paused_s > 0
 
 
+def test_a_slow_first_step_does_not_speak_for_the_others() -> None:
+    clock = [0.0]
+    eta = EtaEstimator(clock=lambda: clock[0])
+    eta.update(0, 100)
+    clock[0] = 5.0
+    assert eta.update(1, 100) == pytest.approx(99 * 5.0)
+    for done in range(2, 12):
+        clock[0] += 0.1
+        left = eta.update(done, 100)
+    assert left == pytest.approx(89 * 6.0 / 11)  # eleven steps took six seconds
+
+
 @given(rate=st.floats(0.01, 100), total=st.floats(10, 1e4), step_s=st.floats(0.1, 5))
 def test_a_steady_rate_is_estimated_exactly(rate: float, total: float, step_s: float) -> None:
     clock = [100.0]
