@@ -4,13 +4,11 @@ Pages answer before jobs: the worker runs at low priority, so that with as many 
 leaves idle. Measuring runs at the server's priority, because a number taken in the gaps of another process is noise;
 it lasts seconds, and training waits meanwhile.
 
-Measured by tests/benchmarks/responsiveness.py (ResNet-20, CIFAR-10, Chromium on the same two cores, otherwise idle): a
-click on the Plan page takes 0.40–0.45 s (p50) and 0.51–0.59 s (p95) idle; while a training runs at nice 10, 0.47 s and
-0.79 s with two threads, 0.59 s and 1.14 s with one. Training alone made 458 images/s with two threads and 438 with one,
-and 205 and 331 while it was clicked without a pause; a process that only trains, without a server and a browser, made
-415 and 246. On a machine that other
-work keeps at load 10, threads that wait for each other suffer most (25 images/s against 114): OMP_NUM_THREADS=1 is the
-choice there.
+Measured by tests/benchmarks/responsiveness.py (ResNet-20, CIFAR-10, Chromium on the same two virtual cores, otherwise
+idle): a click on the Plan page takes 0.35 s (p50) and 0.49 s (p95) idle, and 0.35 s and 0.47 s while a training runs at
+nice 10, with one thread or two. Training alone made 418 images/s with two threads and 306 with one, and 235 and 217
+while it was clicked twice a second. On a machine that other work keeps at load 10, threads that wait for each other
+suffer most (25 images/s against 114): OMP_NUM_THREADS=1 is the choice there.
 """
 
 import ctypes

@@ -2,7 +2,7 @@
 
     uv run python -m tests.browser.pictures [--workspace FOLDER]
 
-Starts a server with ``--demo`` (about a minute until the demo is made; a workspace that has one is quicker), opens four
+Starts a server with ``--demo`` (about a minute until the demo is made; a workspace that has one is quicker), opens five
 pages at 1280 pixels and writes them to ``dashboard/assets`` with 128 colours, below 100 kB each.
 """
 
@@ -25,6 +25,7 @@ PICTURES = {
     "start": ("", 760),
     "network": ("model", 900),
     "sensitivity": ("sensitivity", 900),
+    "plan": ("plan", 900),
     "compare": ("compare", 840),
 }
 """Name → page and height in pixels."""
