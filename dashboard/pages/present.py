@@ -46,20 +46,22 @@ def _row(session: Session, view: View, place: int, *, last: bool, own: bool) -> 
         where = entry.title if entry else "a page that is not here any more"
         name = escape(short(view.name, 60), markdown=True)
         st.markdown(f"{place + 1}. **{name}**  \n:small[{escape(where, markdown=True)}]", width="stretch")
-        if entry is not None and st.button("Show", key=f"view-show-{view.id}"):
-            presenter.show(session, view)
-        if not own:
-            return
-        up = st.button(
-            "", icon=":material/arrow_upward:", key=f"view-up-{view.id}", disabled=place == 0, help="Earlier"
-        )
-        down = st.button("", icon=":material/arrow_downward:", key=f"view-down-{view.id}", disabled=last, help="Later")
-        gone = st.button("", icon=":material/delete:", key=f"view-delete-{view.id}", help="Delete this view")
-        with st.popover("", icon=":material/edit:", help="Rename", key=f"view-rename-{view.id}"):
-            label = st.text_input("Name", value=view.name, max_chars=120, key=f"view-name-{view.id}")
-            if st.button("Rename", disabled=not label.strip(), key=f"view-name-go-{view.id}"):
-                store.rename_view(view.id, label)
-                st.rerun()
+        with st.container(horizontal=True, width="content"):  # on a phone they go below the name together
+            if entry is not None and st.button("Show", key=f"view-show-{view.id}"):
+                presenter.show(session, view)
+            if not own:
+                return
+            key = view.id
+            up = st.button(
+                "", icon=":material/arrow_upward:", key=f"view-up-{key}", disabled=place == 0, help="Earlier"
+            )
+            down = st.button("", icon=":material/arrow_downward:", key=f"view-down-{key}", disabled=last, help="Later")
+            gone = st.button("", icon=":material/delete:", key=f"view-delete-{key}", help="Delete this view")
+            with st.popover("", icon=":material/edit:", help="Rename", key=f"view-rename-{key}"):
+                label = st.text_input("Name", value=view.name, max_chars=120, key=f"view-name-{key}")
+                if st.button("Rename", disabled=not label.strip(), key=f"view-name-go-{key}"):
+                    store.rename_view(key, label)
+                    st.rerun()
     if up or down:
         store.move_view(view.id, -1 if up else 1)
         st.rerun()
