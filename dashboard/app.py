@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.errors import EspalierError
 from core.reach import confined
-from core.store.snapshot import one_reading
+from core.store.reading import one_reading
 from dashboard import backend, theme, visitor
 from dashboard.catalogue import catalogue, streamlit_page
 from dashboard.components import login, masthead, presenter

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StoreError
-from .snapshot import forget
+from .reading import forget
 
 __all__ = ["Rows", "clean_name", "free_name", "in_words", "new_id", "now"]
 

@@ -13,8 +13,8 @@ from ..errors import StoreError
 from .connection import Rows, new_id, now
 from .fair_queue import Place, Waiting, fair_order
 from .owner import is_alive
+from .reading import once
 from .records import Job, JobState
-from .snapshot import once
 from .tables import job_partials, jobs, plain, sessions
 
 __all__ = ["MAX_QUEUED", "JobRows"]

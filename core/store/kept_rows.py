@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
 from .connection import Rows, clean_name, free_name, new_id, now
+from .reading import once
 from .records import SavedPlan, View
-from .snapshot import once
 from .tables import saved_plans, sessions, views
 
 __all__ = ["MAX_KEPT", "KeptRows"]

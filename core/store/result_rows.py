@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
 from .connection import Rows, clean_name, free_name, new_id, now
+from .reading import once
 from .records import Dataset, Measurement, Model, Sensitivity, Variant
-from .snapshot import once
 from .tables import datasets, measurements, models, sensitivities, sessions, variants
 
 __all__ = ["ResultRows"]

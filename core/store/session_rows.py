@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 
 from ..errors import StoreError
 from .connection import Rows, clean_name, new_id, now
+from .reading import once
 from .records import Session
-from .snapshot import once
 from .tables import datasets, models, sessions
 
 __all__ = ["SessionRows"]

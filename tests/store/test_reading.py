@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from core.errors import StoreError
 from core.store import Store
-from core.store.snapshot import one_reading
+from core.store.reading import one_reading
 
 
 def statements(store: Store) -> list[str]:
