@@ -200,13 +200,10 @@ def _is_for_others(options: argparse.Namespace) -> bool:
 
 
 def _run_streamlit(options: argparse.Namespace, port: int) -> None:
-    from streamlit.web import bootstrap
-
     from dashboard.theme import STREAMLIT_OPTIONS
+    from dashboard.web import serve
 
-    flags = {**STREAMLIT_OPTIONS, **_server_options(options, port)}
-    bootstrap.load_config_options(flags)
-    bootstrap.run(str(ROOT / "dashboard" / "entry" / "main.py"), False, [], flags)
+    serve({**STREAMLIT_OPTIONS, **_server_options(options, port)})
 
 
 def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import plotly.graph_objects as go
-import streamlit as st
+
+from dashboard.components.chart_frame import mount_chart
 
 __all__ = [
     "ACCENT",
@@ -136,18 +137,9 @@ def draw(
     on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore",
     width: Literal["stretch"] | int = "stretch",
 ) -> Any:
-    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the selection. ``width``: pixels.
+    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the click. ``width``: pixels.
 
-    Tests hand a selection over as a plain dict: read it as ``event["selection"]["points"]``.
+    A click is ``{"selection": {"points": [{"customdata": …}]}}``, also in ``st.session_state[key]``, during the one
+    run that it causes. Tests hand one over as a plain dict.
     """
-    config = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
-    return st.plotly_chart(
-        shown,
-        key=key,
-        alt=alt,
-        on_select=on_select,
-        selection_mode=("points",),
-        theme="streamlit",
-        config=config,
-        width=width,
-    )
+    return mount_chart(shown, key=key, alt=alt, on_select=on_select, width=width)

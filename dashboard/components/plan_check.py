@@ -29,7 +29,7 @@ _IMAGES = 256
 _LEAST = 16
 REST_S = 1.2
 """How long a plan must stay as it is before it is checked by itself."""
-_LOOK_S = 0.6
+_LOOK_S = REST_S
 
 
 def same_plan(plan: Plan, other: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@
 """
 
 import html
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,16 @@ def open_page(served: Workspace) -> OpenPage:
         return page
 
     return run
+
+
+def charts_of(page: AppTest) -> dict[str, dict[str, Any]]:
+    """Key → figure of every chart on the page, in its order. A key ends the widget's id, after the hash."""
+    drawn = (item.proto for item in page.get("bidi_component"))
+    return {
+        chart.id.split("-", 2)[2]: json.loads(json.loads(json.loads(chart.json))["figure"])
+        for chart in drawn
+        if chart.component_name == "espalier_chart"
+    }
 
 
 def text_of(page: AppTest) -> str:

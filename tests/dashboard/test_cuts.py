@@ -1,14 +1,12 @@
 """What a run cut, when and why: from histories as CPD and its control write them."""
 
-import json
-
 import pytest
 
 from core.store.records import JobState
 from dashboard.components.cut_charts import left_figure
 from dashboard.components.cut_data import costs_of, cuts_of, has_cuts, reason_words, shares, summary_words, whole_units
 from dashboard.components.runs_cuts import cut_rows
-from tests.dashboard.conftest import text_of
+from tests.dashboard.conftest import charts_of, text_of
 from tests.dashboard.seeding import seed_session
 from tests.dashboard.training_seed import seed_training, training_history
 
@@ -108,7 +106,7 @@ def test_the_page_shows_them_while_it_prunes(served, open_page, epochs):
     session = seed_session(served).session
     seed_training(served, session, JobState.RUNNING, history(epochs, running=True), method="cpd")
     page = open_page("runs", session=session.id)
-    drawn = [json.loads(item.proto.spec)["data"][0]["type"] for item in page.get("plotly_chart")]
+    drawn = [chart["data"][0]["type"] for chart in charts_of(page).values()]
     assert drawn.count("heatmap") == (2 if epochs else 0), "groups, and layers"
     if epochs:
         text = text_of(page)

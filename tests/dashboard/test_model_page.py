@@ -12,7 +12,7 @@ from core.store import Workspace
 from core.store.records import JobState
 from dashboard.components.weight_cut import Cut, _bins, cut_figure
 
-from .conftest import OpenPage, text_of
+from .conftest import OpenPage, charts_of, text_of
 from .seeding import LAYERS, Seeded, seed_job, seed_session, weights_of_network
 
 FIRST = LAYERS[0]["name"]
@@ -41,7 +41,7 @@ def test_the_page_shows_totals_layers_weights_and_data(open_page: OpenPage, seed
     frame = page.dataframe[0].value
     assert list(frame["layer"]) == [layer["name"] for layer in LAYERS]
     assert list(frame["macs"]) == pytest.approx([layer["macs"] / 1e6 for layer in LAYERS])
-    assert page.get("plotly_chart")
+    assert charts_of(page)
 
 
 def test_sparsity_and_threshold_move_together(open_page: OpenPage, seeded: Seeded) -> None:

@@ -1,6 +1,5 @@
 """Plans whose method trains: the course before the run, the forecast, teachers, and races."""
 
-import json
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from core.methods import METHODS, Course
 from core.pruning.plan import Plan
 from core.store import Workspace
 from dashboard.components.course import course_figure, course_of, teachers
-from tests.dashboard.conftest import OpenPage, text_of
+from tests.dashboard.conftest import OpenPage, charts_of, text_of
 from tests.dashboard.seeding import Seeded, seed_session
 from tests.dashboard.training_seed import TRAINING_METHODS
 
@@ -60,9 +59,7 @@ def test_the_page_draws_course_epochs_and_forecast(served: Workspace, open_page:
     text = text_of(page)
     assert "20 gradual pruning + 20 fine-tuning" in text
     assert "no speed was measured" in text
-    spec = next(
-        json.loads(item.proto.spec) for item in page.get("plotly_chart") if item.proto.id.endswith("plan-course")
-    )
+    spec = charts_of(page)["plan-course"]
     assert spec["data"][-1]["y"][-1] == 0.9
     assert {"Training", "Distillation", "Gradual pruning", "Fine-tuning"} <= {item.label for item in page.expander}
 

@@ -1,6 +1,5 @@
 """Training runs on the Runs page: curves, numbers, resume, change and run, race."""
 
-import json
 from typing import Any
 
 import pytest
@@ -22,13 +21,13 @@ from dashboard.components.training_data import (
     stage_spans,
     trains,
 )
-from tests.dashboard.conftest import OpenPage, text_of
+from tests.dashboard.conftest import OpenPage, charts_of, text_of
 from tests.dashboard.seeding import LAYERS, seed_job, seed_session
 from tests.dashboard.training_seed import seed_training, training_history
 
 
 def charts(page: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(item.proto.spec) for item in page.get("plotly_chart")]
+    return list(charts_of(page).values())
 
 
 class TestHistory:

@@ -1,11 +1,10 @@
 """Pictures of gates, from histories as SEAP writes them."""
 
-import json
-
 import pytest
 
 from core.store.records import JobState
 from dashboard.components.seap_charts import gate_figures, gates_figure, has_gates, keep_figure
+from tests.dashboard.conftest import charts_of
 from tests.dashboard.seeding import seed_session
 from tests.dashboard.training_seed import seed_training, training_history
 
@@ -73,7 +72,7 @@ def test_the_page_shows_them_while_they_learn(served, open_page):
         row |= gates
     seed_training(served, session, JobState.RUNNING, body)
     page = open_page("runs", session=session.id)
-    shown = [json.loads(item.proto.spec) for item in page.get("plotly_chart")]
+    shown = list(charts_of(page).values())
     assert len(shown) == 5, "score, loss, gates, what stays of every group, layers"
     assert {trace["name"] for trace in shown[2]["data"]} == {"open", "closed"}
     assert shown[3]["data"][-1]["name"] == "came back"

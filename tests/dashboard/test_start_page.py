@@ -11,7 +11,7 @@ from dashboard import opening
 from dashboard.components.link_form import parameters_of
 from sample_models import SAMPLES
 
-from .conftest import OpenPage, text_of
+from .conftest import OpenPage, charts_of, text_of
 from .seeding import seed_job, seed_measurements, seed_sensitivity, seed_session
 
 
@@ -77,7 +77,7 @@ def test_a_finished_session_is_shown_with_its_picture_and_an_instant_estimate(
     assert "of the weights of digits_resnet removed" in words
     assert "360 test images" in words
     assert "estimated" in words
-    assert page.get("plotly_chart")
+    assert charts_of(page)
     before = words
     slider = next(item for item in page.slider if item.label == "Sparsity")
     slider.set_value(30).run()
@@ -116,7 +116,8 @@ def test_the_file_and_the_link_are_one_click_away(open_page: OpenPage, quiet_run
 def test_without_latencies_the_picture_shows_file_sizes(open_page: OpenPage, served: Workspace) -> None:
     seed_session(served)
     page = open_page("start")
-    assert "compressed file, kB" in page.get("plotly_chart")[0].proto.spec
+    picture = charts_of(page)["showcase-scatter"]
+    assert picture["layout"]["xaxis"]["title"]["text"] == "compressed file, kB"
     assert "Weight energy removed" in text_of(page)  # nothing measured: the estimate says what it rests on
 
 

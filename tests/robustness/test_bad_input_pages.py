@@ -9,7 +9,7 @@ from core.store import Workspace
 from core.store.records import JobState
 from dashboard import backend
 from dashboard.catalogue import catalogue
-from tests.dashboard.conftest import APP, OpenPage, text_of
+from tests.dashboard.conftest import APP, OpenPage, charts_of, text_of
 from tests.dashboard.seeding import Seeded, seed_job, seed_measurements, seed_sensitivity, seed_session
 
 PAGES = sorted(catalogue())
@@ -77,8 +77,7 @@ def test_widgets_of_another_version(url: str, open_page: OpenPage, seeded: Seede
         for item in first.get(kind):
             if item.key:
                 later.session_state[item.key] = stale
-    for chart in first.get("plotly_chart"):
-        key = chart.proto.id.rsplit("-", 1)[-1]
+    for key in charts_of(first):
         later.session_state[key] = {"selection": {"points": [{}, {"customdata": 3}, {"customdata": ["gone", 9]}]}}
     later.run()
     assert not later.exception, later.exception[0].message
