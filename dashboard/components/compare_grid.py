@@ -10,6 +10,7 @@ from core.analysis.runtimes import LATENCY_RUNTIMES
 from core.store.records import Measurement
 from dashboard import backend
 from dashboard.components.compare_data import Row
+from dashboard.components.fold import fold
 from dashboard.components.format import escape
 from dashboard.components.tables import table
 
@@ -25,26 +26,29 @@ def draw_grid(rows: Sequence[Row]) -> None:
             found.append((row.variant.name, max(own, key=lambda one: one.created)))
     if not found:
         return
-    with st.expander("Every setting, cold and warm", icon=":material/grid_view:"):
-        frame = grid_frame([(name, item.result) for name, item in found])
-        table(
-            frame,
-            key="latency-grid",
-            alt=f"{len(frame)} latencies by variant, runtime, batch and threads, with loading and first run",
-            columns={
-                **{
-                    column: st.column_config.NumberColumn(column.capitalize(), format="%.3g")
-                    for column in ("median, ms", "loading, ms", "first run, ms")
-                },
-                "speed-up": st.column_config.NumberColumn("Speed-up", format="%.2f×"),
+    fold("Every setting, cold and warm", lambda: _draw(found), key="latency-grid-open", icon=":material/grid_view:")
+
+
+def _draw(found: Sequence[tuple[str, Measurement]]) -> None:
+    frame = grid_frame([(name, item.result) for name, item in found])
+    table(
+        frame,
+        key="latency-grid",
+        alt=f"{len(frame)} latencies by variant, runtime, batch and threads, with loading and first run",
+        columns={
+            **{
+                column: st.column_config.NumberColumn(column.capitalize(), format="%.3g")
+                for column in ("median, ms", "loading, ms", "first run, ms")
             },
-        )
-        st.caption(
-            "Loading: creating the session or module. First run: the first inference after that, cold. Median: warm, "
-            "interleaved with the dense model, per batch, with its 95 % interval."
-        )
-        for said in dict.fromkeys(machine_words(item.result) for _, item in found):
-            st.caption(escape(said, markdown=True))
+            "speed-up": st.column_config.NumberColumn("Speed-up", format="%.2f×"),
+        },
+    )
+    st.caption(
+        "Loading: creating the session or module. First run: the first inference after that, cold. Median: warm, "
+        "interleaved with the dense model, per batch, with its 95 % interval."
+    )
+    for said in dict.fromkeys(machine_words(item.result) for _, item in found):
+        st.caption(escape(said, markdown=True))
 
 
 def grid_frame(found: Sequence[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:

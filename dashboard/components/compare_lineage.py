@@ -8,6 +8,7 @@ from core.errors import EspalierError
 from core.methods import METHODS
 from core.pruning.plan import Plan
 from dashboard.components.compare_data import Row
+from dashboard.components.fold import fold
 from dashboard.components.format import escape, percent
 
 __all__ = ["branches", "draw_lineage"]
@@ -36,16 +37,21 @@ def draw_lineage(rows: Sequence[Row]) -> None:
     """The tree, folded away; nothing for the dense model alone."""
     if len(rows) < 2:
         return
-    with st.expander("Where the variants come from", icon=":material/account_tree:"):
-        st.html(
-            '<ul class="esp-tree">'
-            + "".join(
-                f'<li style="margin-left: {1.4 * depth:.1f}rem"><b>{escape(row.variant.name)}</b> '
-                f'<span class="esp-chip">{percent(row.score)}</span> <small>{escape(_made(row))}</small></li>'
-                for depth, row in branches(rows)
-            )
-            + "</ul>"
-        )
+    fold(
+        "Where the variants come from",
+        lambda: st.html(_tree_html(rows)),
+        key="compare-lineage",
+        icon=":material/account_tree:",
+    )
+
+
+def _tree_html(rows: Sequence[Row]) -> str:
+    lines = (
+        f'<li style="margin-left: {1.4 * depth:.1f}rem"><b>{escape(row.variant.name)}</b> '
+        f'<span class="esp-chip">{percent(row.score)}</span> <small>{escape(_made(row))}</small></li>'
+        for depth, row in branches(rows)
+    )
+    return f'<ul class="esp-tree">{"".join(lines)}</ul>'
 
 
 def _made(row: Row) -> str:

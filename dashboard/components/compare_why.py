@@ -16,6 +16,7 @@ from dashboard import state
 from dashboard.components.badges import known_html, number_html, numbers
 from dashboard.components.charts import ACCENT, MUTED, draw
 from dashboard.components.compare_data import Row
+from dashboard.components.fold import fold
 from dashboard.components.format import ago, chart_text, escape, milliseconds, percent, short, unbroken
 from dashboard.components.jobs import job_banner, latest_job, submit
 from dashboard.components.paired_bars import paired_bars
@@ -276,7 +277,8 @@ def _table(layers: Sequence[LayerDifference], *, timed: bool) -> None:
         "ms after": number(format="%.3f", help="Measured, the layer alone"),
         "saved ms": number("Saved, ms", format="%.3f"),
     }
-    with st.expander(f"All {len(layers)} layers", icon=":material/table:"):
+
+    def draw() -> None:
         frame = why_frame(layers, timed=timed)
         table(
             frame,
@@ -285,3 +287,5 @@ def _table(layers: Sequence[LayerDifference], *, timed: bool) -> None:
             columns=columns,
         )
         download_csv(frame, "why")
+
+    fold(f"All {len(layers)} layers", draw, key="why-table-open", icon=":material/table:")

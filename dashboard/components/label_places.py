@@ -64,28 +64,30 @@ def _placed(
     kept: Sequence[str | None],
 ) -> list[str | None]:
     """The first free place of each text, taken in this order."""
-    taken: list[Box] = [(x - _MARK_PX, y - _MARK_PX, x + _MARK_PX, y + _MARK_PX) for x, y in pixels]
-    places: list[str | None] = list(kept) or [None] * len(pixels)
-    taken += [
-        _box(*pixels[index], _LETTER_PX * len(texts[index]), *_PLACES[place])
-        for index, place in enumerate(places)
-        if place is not None
+    marks: list[Box] = [(x - _MARK_PX, y - _MARK_PX, x + _MARK_PX, y + _MARK_PX) for x, y in pixels]
+    boxes = [
+        {name: _box(x, y, _LETTER_PX * len(text), *side) for name, side in _PLACES.items()}
+        for (x, y), text in zip(pixels, texts, strict=True)
     ]
+    places: list[str | None] = list(kept) or [None] * len(pixels)
+    taken = [_reach(boxes[index][place], pixels[index]) for index, place in enumerate(places) if place is not None]
     for index in order:
         if places[index] is not None:
             continue
-        (x, y), wide = pixels[index], _LETTER_PX * len(texts[index])
-        options = {name: _box(x, y, wide, *side) for name, side in _PLACES.items()}
-        free = (
-            name
-            for name, box in options.items()
-            if box[0] >= 0 and box[2] <= width_px and not any(_meet(box, other) for other in taken)
-        )
-        chosen = next(free, None)
-        places[index] = chosen
-        if chosen is not None:
-            taken.append(options[chosen])
+        for name, box in boxes[index].items():
+            reach = _reach(box, pixels[index])
+            inside = box[0] >= 0 and box[2] <= width_px
+            if inside and not any(_meet(box, mark) for mark in marks) and not any(_meet(reach, own) for own in taken):
+                places[index] = name
+                taken.append(reach)
+                break
     return places
+
+
+def _reach(box: Box, point: tuple[float, float]) -> Box:
+    """A name's box with its point: two names that reach across each other would meet where there is more room."""
+    (x, y), (left, bottom, right, top) = point, box
+    return (min(left, x), min(bottom, y), max(right, x), max(top, y))
 
 
 def _box(x: float, y: float, wide: float, right: int, up: int) -> Box:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.components.charts import ACCENT, MUTED, draw
+from dashboard.components.fold import fold
 from dashboard.components.format import chart_text, escape, percent, short
 from dashboard.components.paired_bars import paired_bars
 
@@ -20,20 +21,28 @@ def draw_work_bars(description: Mapping[str, Any], times: Mapping[str, float]) -
     picture = work_figure(description, times)
     if picture is None:
         return
-    with st.expander("Time beside work, layer by layer", icon=":material/stacked_bar_chart:"):
-        shares = _shares(description, times)
-        name, (time, work) = max(shares.items(), key=lambda item: item[1][0] - item[1][1])
-        if time > work:
-            st.caption(
-                escape(
-                    f"{short(name, 40)} takes {percent(time)} of the time for {percent(work)} of the work: memory, not "
-                    "arithmetic, or a kernel that its channel numbers do not suit.",
-                    markdown=True,
-                )
+    fold(
+        "Time beside work, layer by layer",
+        lambda: _draw(description, times, picture),
+        key="work-bars-open",
+        icon=":material/stacked_bar_chart:",
+    )
+
+
+def _draw(description: Mapping[str, Any], times: Mapping[str, float], picture: go.Figure) -> None:
+    shares = _shares(description, times)
+    name, (time, work) = max(shares.items(), key=lambda item: item[1][0] - item[1][1])
+    if time > work:
+        st.caption(
+            escape(
+                f"{short(name, 40)} takes {percent(time)} of the time for {percent(work)} of the work: memory, not "
+                "arithmetic, or a kernel that its channel numbers do not suit.",
+                markdown=True,
             )
-        tall = picture.layout.height > _TALL_PX
-        with st.container(height=_TALL_PX if tall else "content", border=False, key="work-bars-box"):
-            draw(picture, key="work-bars", alt="Two bars per layer: share of the measured time and share of the MACs")
+        )
+    tall = picture.layout.height > _TALL_PX
+    with st.container(height=_TALL_PX if tall else "content", border=False, key="work-bars-box"):
+        draw(picture, key="work-bars", alt="Two bars per layer: share of the measured time and share of the MACs")
 
 
 def _shares(description: Mapping[str, Any], times: Mapping[str, float]) -> dict[str, tuple[float, float]]:

@@ -31,12 +31,14 @@ from dashboard.components.empty import empty, require_model
 from dashboard.components.format import escape, short
 from dashboard.components.jobs import job_banner, live_jobs
 from dashboard.components.tables import download_csv
+from dashboard.following import follow
 
 TITLE = "Compare"
 ICON = ""
 URL = "compare"
 ORDER = 60
 
+CHANGES = ("Change per class", "Images that changed", "What went where")
 _TALL_PX = 560
 
 
@@ -123,18 +125,34 @@ def _closer(rows: Sequence[Row], session: Session, model: Model, measurements: d
         if row.dense:
             st.caption("This is the model as it was opened. Choose a variant to see what changed.")
         else:
-            classes, images, layers = st.tabs(["Change per class", "Images that changed", "What went where"])
-            with classes:
-                draw_classes(dense, row, model)
-            with images:
-                draw_gallery(row.variant, session, measurements[chosen])
-            with layers:
-                if draw_channels(row.variant.layers, model.description, key="compare-channels"):
-                    st.markdown("**Share of the weights that went**")
-                _layers([item for item in rows if not item.dense], row)
+            others = [item for item in rows if not item.dense]
+            follow(_changes, every_s=None)(dense, row, others, session, model, measurements[chosen])
     with right:
         newest = max((m for m in measurements[chosen] if m.kind == "onnx"), key=lambda m: m.created, default=None)
         draw_export(row, session, newest)
+
+
+def _changes(
+    dense: Row | None,
+    row: Row,
+    others: Sequence[Row],
+    session: Session,
+    model: Model,
+    measurements: Sequence[Measurement],
+) -> None:
+    """What a variant changed, in three tabs; only the one that is looked at is drawn."""
+    classes, images, layers = st.tabs(CHANGES, key="compare-changes", on_change="rerun")
+    if classes.open:
+        with classes:
+            draw_classes(dense, row, model)
+    if images.open:
+        with images:
+            draw_gallery(row.variant, session, measurements)
+    if layers.open:
+        with layers:
+            if draw_channels(row.variant.layers, model.description, key="compare-channels"):
+                st.markdown("**Share of the weights that went**")
+            _layers(others, row)
 
 
 def _remarks(row: Row) -> None:

@@ -216,16 +216,23 @@ def _results(
         _pins(editor)
         draw_curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
-        with st.expander("All numbers", icon=":material/table:"):
-            frame = table(result, layers)
-            draw_table(
-                frame,
-                key="sensitivity-table",
-                alt=f"{len(frame)} measured cells: {result.get('kind') or 'layers'}, sparsity, {metric}, loss",
-                on_select=lambda: show_curve_of_row("sensitivity-table", list(frame.iloc[:, 0])),
-            )
-            st.caption("Choose a row to see its curve, and its place on the drawing.")
-            download_csv(frame, "sensitivity")
+        numbers = st.expander("All numbers", icon=":material/table:", key="sensitivity-numbers", on_change="rerun")
+        if numbers.open:
+            with numbers:
+                _numbers(result, layers, metric)
+
+
+def _numbers(result: Mapping[str, Any], layers: Sequence[str], metric: str) -> None:
+    """Every cell as a row. One that is chosen shows its curve above."""
+    frame = table(result, layers)
+    draw_table(
+        frame,
+        key="sensitivity-table",
+        alt=f"{len(frame)} measured cells: {result.get('kind') or 'layers'}, sparsity, {metric}, loss",
+        on_select=lambda: show_curve_of_row("sensitivity-table", list(frame.iloc[:, 0])),
+    )
+    st.caption("Choose a row to see its curve, and its place on the drawing.")
+    download_csv(frame, "sensitivity")
 
 
 def _first_look(model: Model, sheet: GroupSheet | None, result: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,17 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspac
 
 @pytest.fixture
 def open_page(served: Workspace) -> OpenPage:
-    """Run the app at a page: ``open_page("model", session="…")``. Fails on an uncaught exception of the page."""
+    """Run the app at a page: ``open_page("model", session="…")``. Fails on an uncaught exception of the page.
 
-    def run(url: str = "start", *, check: bool = True, **parameters: str) -> AppTest:
+    ``unfolded``: keys of folded parts that are open; of tabs with the name of the one that is looked at.
+    """
+
+    def run(
+        url: str = "start", *, check: bool = True, unfolded: Mapping[str, str | bool] | None = None, **parameters: str
+    ) -> AppTest:
         page = AppTest.from_file(str(APP), default_timeout=60)
+        for key, what in (unfolded or {}).items():
+            page.session_state[key] = what
         for name, value in parameters.items():
             page.query_params[name] = value
         # Pages are functions: AppTest can switch to files only. The hash of a page is that of its url.

@@ -1,6 +1,6 @@
 """Names of points: they keep off one another, whatever the points."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dashboard.components.label_places import _PLACES, _box, _meet, label_places
@@ -31,6 +31,7 @@ def test_one_value_on_an_axis_is_no_fault() -> None:
 
 
 @given(SPOTS)
+@example([(0.6875, 0.0), (1.0, 0.0), (0.734375, 0.0)])
 def test_a_place_on_a_phone_is_free_in_every_wider_picture(spots: list[tuple[float, float]]) -> None:
     texts = [f"variant {number}" for number in range(len(spots))]
     phone = label_places(spots, texts, x_range=(0, 1), y_range=(0, 1), width_px=285)

@@ -32,7 +32,7 @@ def test_the_machine_stands_beside_the_numbers() -> None:
 def test_compare_shows_the_grid(served: Workspace, open_page: OpenPage) -> None:
     seeded = seed_session(served)
     seed_measurements(served, seeded)
-    words = text_of(open_page("compare", session=seeded.session.id))
+    words = text_of(open_page("compare", unfolded={"latency-grid-open": True}, session=seeded.session.id))
     assert "Every setting, cold and warm" in words
     assert "Example CPU with 2 cores" in words
 
@@ -56,7 +56,7 @@ def test_the_model_page_draws_it(served: Workspace, open_page: OpenPage) -> None
     served.store.add_measurement(
         variant_id=seeded.dense.id, kind="layer_times", context={}, result={"shares": shares, "batch": 1}
     )
-    words = text_of(open_page("model", session=seeded.session.id))
+    words = text_of(open_page("model", unfolded={"work-bars-open": True}, session=seeded.session.id))
     assert "Time beside work, layer by layer" in words
     assert "of the time for" in words
 
