@@ -11,7 +11,7 @@ from core.errors import EspalierError
 from core.reach import confined
 from core.store.reading import one_reading
 from dashboard import backend, theme, visitor
-from dashboard.catalogue import catalogue, streamlit_page
+from dashboard.catalogue import catalogue, first_page_by_name, streamlit_page
 from dashboard.components import login, masthead, presenter
 from dashboard.components.format import escape
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Draw the page that the URL names."""
     entries = catalogue().values()
     st.set_page_config(page_title="Espalier", page_icon=theme.ASSETS / "mark.png", layout="wide")
-    page = st.navigation([streamlit_page(entry) for entry in entries], position="hidden")
+    page = st.navigation([*map(streamlit_page, entries), first_page_by_name()], position="hidden")
     theme.inject()
     try:
         backend.check()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-__all__ = ["PageEntry", "catalogue", "streamlit_page"]
+__all__ = ["PageEntry", "catalogue", "first_page_by_name", "streamlit_page"]
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,12 @@ def streamlit_page(entry: PageEntry) -> "st.Page":
     No icon: an icon here would become the favicon, and Streamlit fetches material favicons from the internet.
     """
     first = next(iter(catalogue().values()))
-    return st.Page(entry.render, title=entry.title, url_path=entry.url, default=entry is first)
+    return st.Page(
+        entry.render, title=entry.title, url_path="" if entry is first else entry.url, default=entry is first
+    )
+
+
+def first_page_by_name() -> "st.Page":
+    """The first page once more: Streamlit has it at ``/`` only, and people type its name."""
+    first = next(iter(catalogue().values()))
+    return st.Page(first.render, title=first.title, url_path=first.url)

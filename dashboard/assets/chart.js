@@ -66,6 +66,7 @@ class Chart {
     this.host.setAttribute("role", "figure");
     this.host.setAttribute("aria-label", alt);
     this.host.style.width = width ? `${width}px` : "";
+    if (width) this.host.tabIndex = 0; // It may be wider than its place: the arrow keys scroll what has the focus.
     this.clicked = clicked;
     this.text = text;
     this.host.style.height = `${JSON.parse(text).layout.height}px`;

@@ -23,12 +23,22 @@ __all__ = [
 
 KIND_WORDS = {
     "open": "Open",
+    "groups": "Groups",
     "sensitivity": "Sensitivity",
+    "search": "Search",
+    "check": "Check",
+    "probe": "Speed check",
     "prune": "Prune",
+    "describe": "Read variant",
     "measure": "Latency",
-    "export": "ONNX export",
+    "layer_times": "Layer times",
+    "latency_profile": "Unit times",
+    "speed_difference": "Speed difference",
     "gallery": "Images",
+    "export": "ONNX export",
+    "import": "Import",
 }
+"""What a kind of work is called; a test asks for a word for every kind."""
 
 # state → (word, badge colour of Streamlit)
 STATE_WORDS: dict[JobState, tuple[str, str]] = {

@@ -36,7 +36,7 @@ def queue_lines(places: list[Place], names: dict[str, str]) -> list[str]:
     lines = []
     waiting = [place for place in places if not place.running]
     for place in places:
-        kind = KIND_WORDS.get(place.kind, place.kind.replace("_", " "))
+        kind = KIND_WORDS.get(place.kind, place.kind)
         if place.running:
             left = f", about {duration(place.eta_s)} left" if place.eta_s is not None else ""
             lines.append(f"runs · {names[place.person]} · {kind}{left}")

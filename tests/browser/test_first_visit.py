@@ -15,6 +15,8 @@ def test_the_first_page_is_never_blank_and_asks_nobody(site: Site, visit: NewVis
     for text in ("What pruning costs, and what it buys", "Begin with a sample", "Open your own"):
         visitor.sees(text)
     visitor.shot("start-empty")
+    visitor.go("start").sees("Begin with a sample")
+    assert not visitor.page.get_by_text("Page not found").count(), "Streamlit knows the first page by / only"
 
 
 @pytest.mark.row("F18")

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.jobs.kinds import JOB_KINDS, load_kinds
 from core.store import Workspace
 from core.store.records import Job, JobState
-from dashboard.components.runs_data import advice, continues, duration_s, page_of, split_live, summary_line
+from dashboard.components.runs_data import KIND_WORDS, advice, continues, duration_s, page_of, split_live, summary_line
 from dashboard.components.runs_list import partial_words
 from tests.dashboard.conftest import OpenPage, text_of
 from tests.dashboard.seeding import seed_job, seed_session, sensitivity_result
@@ -135,3 +136,9 @@ class TestPage:
         assert len([b for b in page.button if b.key and b.key.startswith("run-again-")]) == 15
         page.button(key="runs-more").click().run()
         assert len([b for b in page.button if b.key and b.key.startswith("run-again-")]) == 19
+
+
+def test_every_kind_of_work_has_a_word() -> None:
+    load_kinds()
+    ours = [kind for kind in JOB_KINDS if JOB_KINDS[kind].__module__.startswith("core.")]
+    assert set(ours) == set(KIND_WORDS)
