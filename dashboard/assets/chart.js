@@ -10,7 +10,7 @@ function plotly(address) {
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       window.espalierPlotly = undefined;
-      reject(new Error("The charts' program did not come. Reload the page."));
+      reject(new Error("What draws the charts did not come from the server."));
     };
     document.head.append(script);
   });
@@ -87,7 +87,13 @@ class Chart {
 
   // One after another; what was overtaken meanwhile is not drawn.
   draw() {
-    if (this.near) this.drawn = this.drawn.then(() => this.now()).catch((error) => console.error(error));
+    if (this.near) this.drawn = this.drawn.then(() => this.now()).catch((error) => this.fail(error));
+  }
+
+  fail(error) {
+    console.error(error);
+    this.asked = null;
+    if (!this.listens) this.host.textContent = "This chart could not be drawn. Reload the page to try again.";
   }
 
   async now() {
@@ -98,6 +104,7 @@ class Chart {
     if (!this.host.isConnected || !width || asked === this.asked) return;
     this.asked = asked;
     this.width = width;
+    if (!this.listens) this.host.textContent = "";
     const { data, layout } = JSON.parse(this.text);
     const clickmode = this.clicked ? "event" : "none";
     const hovermode = layout.hovermode ?? "closest";
