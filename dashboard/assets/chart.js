@@ -91,6 +91,7 @@ class Chart {
   }
 
   fail(error) {
+    if (this.ended || !this.host.isConnected) return; // Its page was left while it was being drawn.
     console.error(error);
     this.asked = null;
     if (!this.listens) this.host.textContent = "This chart could not be drawn. Reload the page to try again.";
@@ -101,7 +102,7 @@ class Chart {
     const width = this.wide();
     const style = look(this.host);
     const asked = `${width}${JSON.stringify(style)}${this.text}`;
-    if (!this.host.isConnected || !width || asked === this.asked) return;
+    if (this.ended || !this.host.isConnected || !width || asked === this.asked) return;
     this.asked = asked;
     this.width = width;
     if (!this.listens) this.host.textContent = "";
@@ -120,8 +121,9 @@ class Chart {
     this.watch.disconnect();
     this.size.disconnect();
     window.removeEventListener("beforeprint", this.print);
-    if (this.listens) window.Plotly.purge(this.host);
+    this.ended = true;
     this.host.remove();
+    this.drawn.then(() => this.listens && window.Plotly.purge(this.host)); // Not in the middle of a drawing.
   }
 }
 

@@ -17,8 +17,11 @@ from dashboard.browser_files import CHART_URL, PLOTLY_URL
 __all__ = ["mount_chart"]
 
 _NAME = "espalier_chart"
-# Every chart brings the script along whenever it is drawn: it only names the file.
-_SCRIPT = f'export default (await import(new URL("{CHART_URL}", document.baseURI).href)).default;'
+# Every chart brings the script along whenever it is drawn: it only names the file. A page that is left while it loads
+# the file fails to; what is tried again a little later is not there any more to complain.
+_SCRIPT = f"""const load = () => import(new URL("{CHART_URL}", document.baseURI).href);
+const again = () => new Promise((wait) => setTimeout(wait, 400)).then(load);
+export default (await load().catch(again)).default;"""
 
 
 def mount_chart(

@@ -4,10 +4,10 @@
 
 One server and a real Chromium on a finished demo (made anew without ``--workspace``, which takes a minute or two).
 *First paint*: from asking for the address until the heading of the page is drawn, the browser knowing the program's
-files already. *Switch*: from the click on a page in the head until nothing that is drawn of the page changes any more, in
-a visit that began at Start.
-*Slider*: from the arrow key until then. Streamlit itself waits for 0.1 s after a key, in case another one comes; so the
-time from when the server is asked stands beside it. The load says what else the machine did.
+files already. *Switch*: in a visit that began at Start, from the click on a page in the head until nothing that is
+drawn of the page changes any more. *Slider*: from the arrow key until then. Streamlit itself waits for 0.1 s after a
+key, in case another one comes; so the time from when the server is asked stands beside it. The load says what else the
+machine did.
 """
 
 import argparse
