@@ -87,7 +87,11 @@ class Chart {
 
   // One after another; what was overtaken meanwhile is not drawn.
   draw() {
-    if (this.near) this.drawn = this.drawn.then(() => this.now()).catch((error) => this.fail(error));
+    if (!this.near) return;
+    this.host.setAttribute("aria-busy", "true");
+    const drawn = this.drawn.then(() => this.now()).catch((error) => this.fail(error));
+    this.drawn = drawn;
+    drawn.then(() => this.drawn === drawn && this.host.removeAttribute("aria-busy"));
   }
 
   fail(error) {
@@ -110,8 +114,10 @@ class Chart {
     const clickmode = this.clicked ? "event" : "none";
     const hovermode = layout.hovermode ?? "closest";
     const whole = { ...layout, template: style, width, autosize: false, clickmode, hovermode };
-    await library.react(this.host, data, whole, CONFIG);
-    if (!this.listens) {
+    // A heat-map is made anew: changed in place, its colour bar gets labels at infinity when its range grows from nothing.
+    const anew = !this.listens || data.some(({ type }) => type === "heatmap");
+    await (anew ? library.newPlot : library.react)(this.host, data, whole, CONFIG);
+    if (anew) {
       this.listens = true;
       this.host.on("plotly_click", (event) => this.clicked?.(event.points.map(({ customdata }) => ({ customdata }))));
     }

@@ -46,7 +46,8 @@ _STANDS_STILL = """() => {
     const app = document.querySelector('[data-testid="stApp"]');
     return !!app && app.getAttribute('data-test-connection-state') === 'CONNECTED'
         && app.getAttribute('data-test-script-state') === 'notRunning'
-        && !document.querySelector('[data-testid="stMain"] [data-stale="true"], [data-testid="stSkeleton"]');
+        && !document.querySelector('[data-testid="stMain"] [data-stale="true"], [data-testid="stSkeleton"]')
+        && !document.querySelector('.esp-plot[aria-busy="true"]');
 }"""
 
 
