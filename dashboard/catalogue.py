@@ -52,12 +52,16 @@ def catalogue() -> dict[str, PageEntry]:
     return {entry.url: entry for entry in found}
 
 
+def _first() -> PageEntry:
+    return next(iter(catalogue().values()))
+
+
 def streamlit_page(entry: PageEntry) -> "st.Page":
     """The page as Streamlit wants it. Two objects for the same url are the same page to Streamlit.
 
     No icon: an icon here would become the favicon, and Streamlit fetches material favicons from the internet.
     """
-    first = next(iter(catalogue().values()))
+    first = _first()
     return st.Page(
         entry.render, title=entry.title, url_path="" if entry is first else entry.url, default=entry is first
     )
@@ -65,5 +69,5 @@ def streamlit_page(entry: PageEntry) -> "st.Page":
 
 def first_page_by_name() -> "st.Page":
     """The first page once more: Streamlit has it at ``/`` only, and people type its name."""
-    first = next(iter(catalogue().values()))
+    first = _first()
     return st.Page(first.render, title=first.title, url_path=first.url)

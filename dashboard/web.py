@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
@@ -23,8 +22,6 @@ def serve(options: Mapping[str, Any]) -> None:
     App(_SCRIPT, routes=[Route(f"/{url}", _file) for url in FILES]).run(config=options)
 
 
-async def _file(request: Request) -> FileResponse:
-    path = FILES.get(request.url.path.rpartition("/")[-1])
-    if path is None:
-        raise HTTPException(404)
+def _file(request: Request) -> FileResponse:
+    path = FILES[request.url.path.rpartition("/")[-1]]
     return FileResponse(path, media_type="text/javascript", headers=_FOR_EVER)

@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard.browser_files import CHART_URL, PLOTLY_URL
 
-__all__ = ["mount_chart"]
+__all__ = ["draw"]
 
 _NAME = "espalier_chart"
 # Every chart brings the script along whenever it is drawn: it only names the file. A page that is left while it loads
@@ -24,15 +24,19 @@ const again = () => new Promise((wait) => setTimeout(wait, 400)).then(load);
 export default (await load().catch(again)).default;"""
 
 
-def mount_chart(
+def draw(
     shown: go.Figure,
     *,
     key: str,
     alt: str,
-    on_select: Literal["ignore", "rerun"] | Callable[..., None],
-    width: Literal["stretch"] | int,
+    on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore",
+    width: Literal["stretch"] | int = "stretch",
 ) -> Any:
-    """What ``charts.draw`` promises."""
+    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the click. ``width``: pixels.
+
+    A click is ``{"selection": {"points": [{"customdata": …}]}}``, also in ``st.session_state[key]``, during the one
+    run that it causes. Tests hand one over as a plain dict.
+    """
     # Registered at every drawing: a server, and every page of a test, has its own list of components.
     frame = st.components.v2.component(_NAME, js=_SCRIPT, isolate_styles=False)
     listens = on_select != "ignore"
@@ -41,6 +45,7 @@ def mount_chart(
         "figure": _spec(shown),
         "alt": alt,
         "width": width if isinstance(width, int) else None,
+        "height": shown.layout.height,
         "clicks": listens,
         "plotly": PLOTLY_URL,
     }

@@ -6,12 +6,12 @@ use a marker symbol, a dash or a label.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboard.components.chart_frame import mount_chart
+from dashboard.components.chart_frame import draw
 
 __all__ = [
     "ACCENT",
@@ -127,19 +127,3 @@ def settled(shown: go.Figure) -> go.Figure:
     made = shown.to_dict()
     shown.to_dict = lambda: made
     return shown
-
-
-def draw(
-    shown: go.Figure,
-    *,
-    key: str,
-    alt: str,
-    on_select: Literal["ignore", "rerun"] | Callable[..., None] = "ignore",
-    width: Literal["stretch"] | int = "stretch",
-) -> Any:
-    """Show a figure. ``alt`` says in words what it shows. With ``on_select`` returns the click. ``width``: pixels.
-
-    A click is ``{"selection": {"points": [{"customdata": …}]}}``, also in ``st.session_state[key]``, during the one
-    run that it causes. Tests hand one over as a plain dict.
-    """
-    return mount_chart(shown, key=key, alt=alt, on_select=on_select, width=width)

@@ -144,7 +144,7 @@ def _not_yet(layers: Sequence[LayerDifference], before: Variant, after: Variant)
         )
         if left_out:
             st.caption(f"The {_MOST_BARS} layers with the largest differences; {left_out} more are in the table.")
-    _table(layers, timed=False)
+    _fold_table(layers, timed=False)
 
 
 def _show(found: SpeedDifference, before: Variant, after: Variant, kept: Measurement) -> None:
@@ -191,7 +191,7 @@ def _show(found: SpeedDifference, before: Variant, after: Variant, kept: Measure
             markdown=True,
         )
     )
-    _table(found.layers, timed=True)
+    _fold_table(found.layers, timed=True)
 
 
 def why_figure(found: SpeedDifference, by: By, before: str, after: str) -> tuple[go.Figure, int]:
@@ -261,6 +261,12 @@ def _signed_ms(value_ms: float) -> str:
     return milliseconds(value_ms) if abs(value_ms) >= 5e-4 else "0 ms"
 
 
+def _fold_table(layers: Sequence[LayerDifference], *, timed: bool) -> None:
+    fold(
+        f"All {len(layers)} layers", lambda: _table(layers, timed=timed), key="why-table-open", icon=":material/table:"
+    )
+
+
 def _table(layers: Sequence[LayerDifference], *, timed: bool) -> None:
     number = st.column_config.NumberColumn
     share = {"format": "percent", "help": "Share of its weights that are zero", "width": "small"}
@@ -277,15 +283,11 @@ def _table(layers: Sequence[LayerDifference], *, timed: bool) -> None:
         "ms after": number(format="%.3f", help="Measured, the layer alone"),
         "saved ms": number("Saved, ms", format="%.3f"),
     }
-
-    def draw() -> None:
-        frame = why_frame(layers, timed=timed)
-        table(
-            frame,
-            key="why-table",
-            alt=f"{len(frame)} layers with channels, MACs and zeros" + (" and times" if timed else ""),
-            columns=columns,
-        )
-        download_csv(frame, "why")
-
-    fold(f"All {len(layers)} layers", draw, key="why-table-open", icon=":material/table:")
+    frame = why_frame(layers, timed=timed)
+    table(
+        frame,
+        key="why-table",
+        alt=f"{len(frame)} layers with channels, MACs and zeros" + (" and times" if timed else ""),
+        columns=columns,
+    )
+    download_csv(frame, "why")

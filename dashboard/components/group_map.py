@@ -10,6 +10,7 @@ from core.store.records import Model
 from dashboard import stored
 from dashboard.components.charts import draw
 from dashboard.components.empty import empty
+from dashboard.components.fold import fold
 from dashboard.components.format import escape, plain, unbroken
 from dashboard.components.group_charts import map_figure
 from dashboard.components.group_facts import KINDS, named
@@ -103,15 +104,12 @@ def _map(model: Model) -> None:
             draw_chain(sheet, group, key="model-group-chain")
     with picture:
         _draw_picture(sheet, choice, group)
-    box = st.expander(
+    fold(
         f"List of all {len(sheet.groups)} groups",
-        icon=":material/list:",
+        lambda: _draw_list(sheet),
         key="model-group-list-open",
-        on_change="rerun",
+        icon=":material/list:",
     )
-    if box.open:
-        with box:
-            _draw_list(sheet)
     draw_frozen(sheet, key="model-frozen")
 
 

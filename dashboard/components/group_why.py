@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.comb.sheet import GroupSheet, SheetGroup
 from dashboard.components.charts import draw
+from dashboard.components.fold import fold
 from dashboard.components.format import escape, macs, percent, short, whole
 from dashboard.components.group_charts import chain_figure
 from dashboard.components.group_facts import KINDS, listed, named, size_words, unit_word
@@ -139,23 +140,26 @@ def draw_frozen(sheet: GroupSheet, *, key: str) -> None:
     """What cannot shrink, with the operation and the source line that stand in the way."""
     if not sheet.frozen:
         return
-    box = st.expander(
-        f"Cannot shrink ({len(sheet.frozen)})", icon=":material/ac_unit:", key=f"{key}-open", on_change="rerun"
+    fold(
+        f"Cannot shrink ({len(sheet.frozen)})",
+        lambda: _draw_frozen(sheet, key),
+        key=f"{key}-open",
+        icon=":material/ac_unit:",
     )
-    if not box.open:
-        return
-    with box:
-        frame = pd.DataFrame(
-            {
-                "layer": [item.name for item in sheet.frozen],
-                "kind": [KINDS.get(item.kind, item.kind) for item in sheet.frozen],
-                "reason": [item.reason for item in sheet.frozen],
-            }
-        )
-        columns = {
-            "layer": st.column_config.TextColumn("Layer", width="medium"),
-            "kind": st.column_config.TextColumn("Outputs", width="small"),
-            "reason": st.column_config.TextColumn("Why", width="large"),
+
+
+def _draw_frozen(sheet: GroupSheet, key: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "layer": [item.name for item in sheet.frozen],
+            "kind": [KINDS.get(item.kind, item.kind) for item in sheet.frozen],
+            "reason": [item.reason for item in sheet.frozen],
         }
-        table(frame, key=key, alt=f"{len(frame)} layers whose outputs cannot shrink, and why", columns=columns)
-        st.caption("Their inputs may still shrink. An operation that is not understood freezes what it touches.")
+    )
+    columns = {
+        "layer": st.column_config.TextColumn("Layer", width="medium"),
+        "kind": st.column_config.TextColumn("Outputs", width="small"),
+        "reason": st.column_config.TextColumn("Why", width="large"),
+    }
+    table(frame, key=key, alt=f"{len(frame)} layers whose outputs cannot shrink, and why", columns=columns)
+    st.caption("Their inputs may still shrink. An operation that is not understood freezes what it touches.")

@@ -28,8 +28,7 @@ KIND = "check"
 _IMAGES = 256
 _LEAST = 16
 REST_S = 1.2
-"""How long a plan must stay as it is before it is checked by itself."""
-_LOOK_S = REST_S
+"""How long a plan must stay as it is before it is checked by itself; also how often that is looked at."""
 
 
 def same_plan(plan: Plan, other: Mapping[str, Any]) -> bool:
@@ -113,7 +112,7 @@ def draw_check(
             _cancel_others(session, plan, count)
         _draw(plan, job, checks, metric)
         if reason is None and always and not asked and edited and not _is_of(job, plan, count):
-            follow(_when_at_rest, every_s=_LOOK_S)(session, plan, count, time.monotonic())
+            follow(_when_at_rest, every_s=REST_S)(session, plan, count, time.monotonic())
 
 
 def _edited(session: Session, plan: Plan) -> bool:
@@ -135,7 +134,7 @@ def _when_at_rest(session: Session, plan: Plan, images: int, drawn: float) -> No
         if rested < REST_S or live_jobs(session.id):
             return
         _start(session, plan, images)
-    if time.monotonic() - drawn > _LOOK_S / 2:
+    if time.monotonic() - drawn > REST_S / 2:
         st.rerun(scope="app")
 
 

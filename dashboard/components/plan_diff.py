@@ -1,6 +1,6 @@
 """The draft beside another plan: what is different in words, figures before and after, and a pair of bars per layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from core.store.records import Model, Session
 from dashboard import backend, stored
 from dashboard.components.badges import number_html, numbers
 from dashboard.components.charts import ACCENT, draw, faded
+from dashboard.components.fold import fold
 from dashboard.components.format import count, escape, macs, percent, short, size
 from dashboard.components.paired_bars import paired_bars
 from dashboard.components.plan_draft import DraftEditor, normalised
@@ -94,44 +95,52 @@ def draw_diff(
     basis: Basis | None,
 ) -> None:
     """Folded until somebody asks: which plan to hold the draft against, and what is different."""
-    place = st.expander("Compare with another plan", icon=":material/difference:", key="plan-diff", on_change="rerun")
-    if not place.open:
+
+    def look(plan: Plan) -> Foreseen:
+        return foresee(plan, model, sheet=sheet, sizes=sizes, sensitivity=sensitivity, basis=basis)
+
+    fold(
+        "Compare with another plan",
+        lambda: _differences(editor, session, model, look),
+        key="plan-diff",
+        icon=":material/difference:",
+    )
+
+
+def _differences(editor: DraftEditor, session: Session, model: Model, look: Callable[[Plan], Foreseen]) -> None:
+    others = _others(editor, session)
+    if not others:
+        st.caption("Keep a version or run a plan first: then there is something to compare with.")
         return
-    with place:
-        others = _others(editor, session)
-        if not others:
-            st.caption("Keep a version or run a plan first: then there is something to compare with.")
-            return
-        label = st.selectbox("Compare this plan with", list(others), key="plan-diff-with")
-        try:
-            other = normalised(Plan.parse(others[label]))
-        except EspalierError as error:
-            st.error(escape(error, markdown=True))
-            return
-        said = plan_differences(other, editor.plan)
-        if not said:
-            st.caption("Both plans do the same.")
-            return
-        st.markdown("\n".join(f"- {escape(sentence, markdown=True)}" for sentence in said))
-        if other.start != editor.plan.start:
-            st.caption("They start from different networks: layers and figures are not put side by side.")
-            return
-        known = {"sheet": sheet, "sizes": sizes, "sensitivity": sensitivity, "basis": basis}
-        before, after = (foresee(plan, model, **known) for plan in (other, editor.plan))  # type: ignore[arg-type]
-        for which, one in (("other", before), ("present", after)):
-            if one.problem is not None:
-                st.error(escape(f"The {which} plan is not possible: {one.problem}", markdown=True))
-        if before.costs is None or after.costs is None:
-            return
-        _figures(before, after)
-        names = [str(row["name"]) for row in model.description["layers"] if row.get("prunable")]
-        picture = diff_figure(names, before.removed, after.removed)
-        if picture is None:
-            st.caption("Every layer loses the same share.")
-            return
-        tall = picture.layout.height > _TALL_PX
-        with st.container(height=_TALL_PX if tall else "content", border=False, key="plan-diff-box"):
-            draw(picture, key="plan-diff-chart", alt="Two bars per layer: what the other plan removes, and this one")
+    label = st.selectbox("Compare this plan with", list(others), key="plan-diff-with")
+    try:
+        other = normalised(Plan.parse(others[label]))
+    except EspalierError as error:
+        st.error(escape(error, markdown=True))
+        return
+    said = plan_differences(other, editor.plan)
+    if not said:
+        st.caption("Both plans do the same.")
+        return
+    st.markdown("\n".join(f"- {escape(sentence, markdown=True)}" for sentence in said))
+    if other.start != editor.plan.start:
+        st.caption("They start from different networks: layers and figures are not put side by side.")
+        return
+    before, after = (look(plan) for plan in (other, editor.plan))
+    for which, one in (("other", before), ("present", after)):
+        if one.problem is not None:
+            st.error(escape(f"The {which} plan is not possible: {one.problem}", markdown=True))
+    if before.costs is None or after.costs is None:
+        return
+    _figures(before, after)
+    names = [str(row["name"]) for row in model.description["layers"] if row.get("prunable")]
+    picture = diff_figure(names, before.removed, after.removed)
+    if picture is None:
+        st.caption("Every layer loses the same share.")
+        return
+    tall = picture.layout.height > _TALL_PX
+    with st.container(height=_TALL_PX if tall else "content", border=False, key="plan-diff-box"):
+        draw(picture, key="plan-diff-chart", alt="Two bars per layer: what the other plan removes, and this one")
 
 
 def _others(editor: DraftEditor, session: Session) -> dict[str, Any]:

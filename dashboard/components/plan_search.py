@@ -12,6 +12,7 @@ from core.pruning.plan import Plan
 from core.store.records import Job, JobState, Session
 from dashboard import backend, state
 from dashboard.components.charts import draw
+from dashboard.components.fold import fold
 from dashboard.components.format import escape
 from dashboard.components.jobs import POLL_S, job_banner, latest_job, submit
 from dashboard.components.plan_controls import removes_units
@@ -38,33 +39,34 @@ def draw_search(editor: DraftEditor, session: Session, *, metric: str, reason: s
     if METHODS[editor.plan.method].removes == "nothing":
         return
     job = latest_job(session.id, KIND)
-    box = st.expander(
+    fold(
         "Find a plan for me",
-        icon=":material/travel_explore:",
+        lambda: _search(editor, session, job, metric, reason),
         key="plan-search-open",
-        on_change="rerun",
+        icon=":material/travel_explore:",
         expanded=job is not None and job.state.live,
+        alone=False,
     )
-    if not box.open:
-        return
-    with box:
-        settings = _question(editor.plan, session, metric)
-        if METHODS[editor.plan.method].trains:
-            st.caption("This method trains: the search measures plans before training, which usually brings some back.")
-        asked = st.button(
-            "Find it",
-            type="primary",
-            icon=":material/search:",
-            disabled=reason is not None or settings is None or (job is not None and job.state.live),
-            help=reason or "Prunes and measures in the background; what the draft fixes and protects stays so.",
-            key="plan-search-start",
-            width="stretch",
-        )
-        if asked and settings is not None:
-            payload = {"plan": editor.plan.changed(name="").to_json(), "settings": settings.to_json()}
-            job = submit(KIND, payload, session=session, title=_GOALS[settings.goal])
-        if job is not None:
-            _draw_job(editor, session, job, metric)
+
+
+def _search(editor: DraftEditor, session: Session, job: Job | None, metric: str, reason: str | None) -> None:
+    settings = _question(editor.plan, session, metric)
+    if METHODS[editor.plan.method].trains:
+        st.caption("This method trains: the search measures plans before training, which usually brings some back.")
+    asked = st.button(
+        "Find it",
+        type="primary",
+        icon=":material/search:",
+        disabled=reason is not None or settings is None or (job is not None and job.state.live),
+        help=reason or "Prunes and measures in the background; what the draft fixes and protects stays so.",
+        key="plan-search-start",
+        width="stretch",
+    )
+    if asked and settings is not None:
+        payload = {"plan": editor.plan.changed(name="").to_json(), "settings": settings.to_json()}
+        job = submit(KIND, payload, session=session, title=_GOALS[settings.goal])
+    if job is not None:
+        _draw_job(editor, session, job, metric)
 
 
 def _question(plan: Plan, session: Session, metric: str) -> SearchSettings | None:

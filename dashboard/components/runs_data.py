@@ -15,6 +15,7 @@ __all__ = [
     "continues",
     "diverged",
     "duration_s",
+    "kind_words",
     "page_of",
     "plan_of",
     "split_live",
@@ -38,7 +39,7 @@ KIND_WORDS = {
     "export": "ONNX export",
     "import": "Import",
 }
-"""What a kind of work is called; a test asks for a word for every kind."""
+"""What a kind of work of ours is called; a test asks for a word for every kind."""
 
 # state → (word, badge colour of Streamlit)
 STATE_WORDS: dict[JobState, tuple[str, str]] = {
@@ -61,6 +62,11 @@ _RESULT_PAGES = {
     "export": ("compare", "Download the file"),
     "gallery": ("compare", "See the images"),
 }
+
+
+def kind_words(kind: str) -> str:
+    """What a kind of work is called; one that is not ours, by its name."""
+    return KIND_WORDS.get(kind, kind.replace("_", " "))
 
 
 def page_of(job: Job) -> tuple[str, str] | None:

@@ -13,11 +13,11 @@ from dashboard.components.format import count, escape, percent, short
 from dashboard.components.jobs import cancel, technical_details
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.runs_data import (
-    KIND_WORDS,
     STATE_WORDS,
     advice,
     continues,
     diverged,
+    kind_words,
     page_of,
     plan_of,
     summary_line,
@@ -88,7 +88,7 @@ def _title(job: Job) -> None:
     word, colour = STATE_WORDS[job.state]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(word, color=colour)  # type: ignore[arg-type]
-        kind = KIND_WORDS.get(job.kind, job.kind)
+        kind = kind_words(job.kind)
         title = short(job.title or kind, 70)
         prefix = "" if title.lower().startswith(kind.lower()) else f"{kind}: "
         st.markdown(f"**{escape(prefix + title, markdown=True)}**", width="content")

@@ -7,7 +7,7 @@ from core.store.fair_queue import Place
 from dashboard import backend
 
 from .format import duration, escape, short
-from .runs_data import KIND_WORDS
+from .runs_data import kind_words
 
 __all__ = ["draw_server_queue", "queue_lines"]
 
@@ -36,7 +36,7 @@ def queue_lines(places: list[Place], names: dict[str, str]) -> list[str]:
     lines = []
     waiting = [place for place in places if not place.running]
     for place in places:
-        kind = KIND_WORDS.get(place.kind, place.kind)
+        kind = kind_words(place.kind)
         if place.running:
             left = f", about {duration(place.eta_s)} left" if place.eta_s is not None else ""
             lines.append(f"runs · {names[place.person]} · {kind}{left}")

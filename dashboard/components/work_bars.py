@@ -11,26 +11,27 @@ from dashboard.components.fold import fold
 from dashboard.components.format import chart_text, escape, percent, short
 from dashboard.components.paired_bars import paired_bars
 
-__all__ = ["draw_work_bars", "work_figure"]
+__all__ = ["Shares", "draw_work_bars", "layer_shares", "work_figure"]
 
 _TALL_PX = 520
+
+Shares = Mapping[str, tuple[float, float]]
+"""Layer → share of the measured time and of the MACs."""
 
 
 def draw_work_bars(description: Mapping[str, Any], times: Mapping[str, float]) -> None:
     """The picture and the layer where time and work are furthest apart."""
-    picture = work_figure(description, times)
-    if picture is None:
-        return
-    fold(
-        "Time beside work, layer by layer",
-        lambda: _draw(description, times, picture),
-        key="work-bars-open",
-        icon=":material/stacked_bar_chart:",
-    )
+    shares = layer_shares(description, times)
+    if shares:
+        fold(
+            "Time beside work, layer by layer",
+            lambda: _draw(shares),
+            key="work-bars-open",
+            icon=":material/stacked_bar_chart:",
+        )
 
 
-def _draw(description: Mapping[str, Any], times: Mapping[str, float], picture: go.Figure) -> None:
-    shares = _shares(description, times)
+def _draw(shares: Shares) -> None:
     name, (time, work) = max(shares.items(), key=lambda item: item[1][0] - item[1][1])
     if time > work:
         st.caption(
@@ -40,13 +41,14 @@ def _draw(description: Mapping[str, Any], times: Mapping[str, float], picture: g
                 markdown=True,
             )
         )
+    picture = work_figure(shares)
     tall = picture.layout.height > _TALL_PX
     with st.container(height=_TALL_PX if tall else "content", border=False, key="work-bars-box"):
         draw(picture, key="work-bars", alt="Two bars per layer: share of the measured time and share of the MACs")
 
 
-def _shares(description: Mapping[str, Any], times: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """Layer → share of time and of MACs; layers that have neither are left out."""
+def layer_shares(description: Mapping[str, Any], times: Mapping[str, float]) -> Shares:
+    """Share of the time and of the MACs of the layers with at least 0.2 % of either, in execution order."""
     total = max(1, sum(int(layer["macs"] or 0) for layer in description["layers"]))
     shares = {
         str(layer["name"]): (float(times.get(layer["name"], 0.0)), int(layer["macs"] or 0) / total)
@@ -55,11 +57,8 @@ def _shares(description: Mapping[str, Any], times: Mapping[str, float]) -> dict[
     return {name: pair for name, pair in shares.items() if max(pair) >= 0.002}
 
 
-def work_figure(description: Mapping[str, Any], times: Mapping[str, float]) -> go.Figure | None:
-    """Bars of layers with at least 0.2 % of the time or of the MACs, in execution order; None without any."""
-    shares = _shares(description, times)
-    if not shares:
-        return None
+def work_figure(shares: Shares) -> go.Figure:
+    """Two bars per layer."""
     names = list(shares)
     return paired_bars(
         names,

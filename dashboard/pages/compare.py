@@ -38,7 +38,7 @@ ICON = ""
 URL = "compare"
 ORDER = 60
 
-CHANGES = ("Change per class", "Images that changed", "What went where")
+_CHANGES = ("Change per class", "Images that changed", "What went where")
 _TALL_PX = 560
 
 
@@ -141,7 +141,7 @@ def _changes(
     measurements: Sequence[Measurement],
 ) -> None:
     """What a variant changed, in three tabs; only the one that is looked at is drawn."""
-    classes, images, layers = st.tabs(CHANGES, key="compare-changes", on_change="rerun")
+    classes, images, layers = st.tabs(_CHANGES, key="compare-changes", on_change="rerun")
     if classes.open:
         with classes:
             draw_classes(dense, row, model)

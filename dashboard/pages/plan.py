@@ -16,6 +16,7 @@ from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.course import draw_course
 from dashboard.components.empty import empty, require_model
+from dashboard.components.fold import fold
 from dashboard.components.format import short
 from dashboard.components.group_edit import BY_PANEL, BY_TABLE
 from dashboard.components.group_estimate import draw_group_estimate
@@ -88,10 +89,8 @@ def _body(editor: DraftEditor, session: Session, dense_model: Model) -> None:
         if METHODS[editor.plan.method].trains:
             draw_race(editor.plan, session, reason=problem or _no_data(session))
         else:
-            schedule = st.expander("Schedule", icon=":material/timeline:", key="plan-schedule-open", on_change="rerun")
-            if schedule.open:
-                with schedule:
-                    draw_schedule(editor.plan)
+            plan = editor.plan
+            fold("Schedule", lambda: draw_schedule(plan), key="plan-schedule-open", icon=":material/timeline:")
     if removes_units(editor.plan.method) != units:
         st.rerun()  # the method was changed above: another page belongs to it
     if sheet is not None:

@@ -7,7 +7,7 @@ from dashboard import backend
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_session
 from dashboard.components.jobs import POLL_S, live_jobs
-from dashboard.components.runs_data import KIND_WORDS, split_live
+from dashboard.components.runs_data import kind_words, split_live
 from dashboard.components.runs_list import draw_ended, draw_live
 from dashboard.components.runs_race import draw_race
 from dashboard.components.runs_training import draw_curves
@@ -101,7 +101,7 @@ def _history(ended: list[Job], *, alone: bool) -> None:
         chosen = st.pills(
             "Show",
             kinds,
-            format_func=lambda kind: KIND_WORDS.get(kind, kind),
+            format_func=kind_words,
             key="runs-kinds",
             selection_mode="single",
             label_visibility="collapsed",

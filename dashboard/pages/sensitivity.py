@@ -17,6 +17,7 @@ from dashboard.components.badges import known_html, number_html, numbers
 from dashboard.components.charts import draw
 from dashboard.components.code_drawer import code_drawer
 from dashboard.components.empty import empty, require_model
+from dashboard.components.fold import fold
 from dashboard.components.format import count, escape, percent, short, unbroken
 from dashboard.components.forms import settings_form
 from dashboard.components.jobs import POLL_S, job_banner, latest_job, live_jobs, submit
@@ -216,10 +217,13 @@ def _results(
         _pins(editor)
         draw_curves(result, layers, quantity, metric, overrides)
     if not result.get("estimated"):
-        numbers = st.expander("All numbers", icon=":material/table:", key="sensitivity-numbers", on_change="rerun")
-        if numbers.open:
-            with numbers:
-                _numbers(result, layers, metric)
+        fold(
+            "All numbers",
+            lambda: _numbers(result, layers, metric),
+            key="sensitivity-numbers",
+            icon=":material/table:",
+            alone=False,  # a row that is chosen has its curve above
+        )
 
 
 def _numbers(result: Mapping[str, Any], layers: Sequence[str], metric: str) -> None:

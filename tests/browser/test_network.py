@@ -42,8 +42,8 @@ def _boxes(visitor: Visit) -> dict[str, tuple[float, float]]:
 def _click(visitor: Visit, what: str, expected: str) -> None:
     """Click a box and wait until the menu beside the picture says so."""
     _boxes(visitor)
-    visitor.page.wait_for_function(f"(what) => what in ({_BOXES})()", arg=what)  # an older drawing may still be there
-    x, y = _boxes(visitor)[what]
+    found = visitor.page.wait_for_function(f"(what) => ({_BOXES})()[what]", arg=what)  # not in an older drawing
+    x, y = found.json_value()
     place: Any = visitor.page.locator(_CHART).bounding_box()
     visitor.page.mouse.click(place["x"] + x, place["y"] + y)
     menu = visitor.page.get_by_role("combobox", name="Layer or part")

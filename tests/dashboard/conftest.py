@@ -16,7 +16,7 @@ from streamlit.util import calc_hash
 
 from core.store import Workspace
 from dashboard import backend
-from dashboard.components import charts
+from dashboard.components import charts, fold
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "entry" / "main.py"
 
@@ -24,8 +24,10 @@ OpenPage = Callable[..., AppTest]
 
 
 @pytest.fixture(autouse=True)
-def _plotly_checks_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plotly checks every figure, and folded parts are open: what is in them is drawn in every test of a page."""
     monkeypatch.setattr(charts, "CHECKED", True)
+    monkeypatch.setattr(fold, "START_OPEN", True)
 
 
 @pytest.fixture
@@ -43,15 +45,15 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspac
 def open_page(served: Workspace) -> OpenPage:
     """Run the app at a page: ``open_page("model", session="…")``. Fails on an uncaught exception of the page.
 
-    ``unfolded``: keys of folded parts that are open; of tabs with the name of the one that is looked at.
+    ``tabs``: key of tabs → name of the one that is looked at.
     """
 
     def run(
-        url: str = "start", *, check: bool = True, unfolded: Mapping[str, str | bool] | None = None, **parameters: str
+        url: str = "start", *, check: bool = True, tabs: Mapping[str, str] | None = None, **parameters: str
     ) -> AppTest:
         page = AppTest.from_file(str(APP), default_timeout=60)
-        for key, what in (unfolded or {}).items():
-            page.session_state[key] = what
+        for key, name in (tabs or {}).items():
+            page.session_state[key] = name
         for name, value in parameters.items():
             page.query_params[name] = value
         # Pages are functions: AppTest can switch to files only. The hash of a page is that of its url.

@@ -1,6 +1,5 @@
 """Charts as the page gets them: one and the same chart when its figure changes, and nothing that only costs."""
 
-import asyncio
 import json
 
 from starlette.requests import Request
@@ -48,7 +47,7 @@ def test_a_click_is_handed_over() -> None:
 
 def test_the_server_has_what_the_charts_ask_for() -> None:
     for url, path in FILES.items():
-        response = asyncio.run(_file(Request({"type": "http", "path": f"/{url}", "headers": [], "query_string": b""})))
+        response = _file(Request({"type": "http", "path": f"/{url}", "headers": [], "query_string": b""}))
         assert response.path == path
         assert path.stat().st_size > 1000
         assert "immutable" in response.headers["cache-control"]

@@ -161,7 +161,7 @@ class TestPage:
         assert "No difference shown in any class" in text_of(
             open_page("compare", session=seeded.session.id, variant=variant)
         )
-        page = open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=variant)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=variant)
         page.button(key=f"gallery-start-{seeded.variants[1].id}").click().run()
         jobs = [job for job in served.store.jobs(seeded.session.id) if job.kind == "gallery"]
         assert [job.payload for job in jobs] == [{"variant_id": seeded.variants[1].id, "images": 48}]
@@ -169,7 +169,7 @@ class TestPage:
     def test_masks_are_shown_a_few_at_a_time(self, served, open_page, tmp_path):
         seeded = seed_session(served, task="segmentation")
         kept(served, seeded.variants[1], masks(), tmp_path)
-        page = open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=seeded.variants[1].id)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=seeded.variants[1].id)
         assert pictures(page) == ["7", "8", "9", "10"]
         page.button(key=f"gallery-page-{seeded.variants[1].id}-on").click().run()
         assert pictures(page) == ["11", "12"]
@@ -177,7 +177,7 @@ class TestPage:
     def test_flips_are_filtered_by_class(self, served, open_page, tmp_path):
         seeded = seed_session(served)
         kept(served, seeded.variants[1], flips(), tmp_path)
-        page = open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=seeded.variants[1].id)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=seeded.variants[1].id)
         assert text_of(page).count("dense ") >= 12
         page.selectbox(key=f"gallery-class-{seeded.variants[1].id}").set_value(2).run()
         assert set(re.findall(r"true <b>(.*?)</b>", text_of(page))) == {"dog"}
@@ -187,14 +187,14 @@ class TestPage:
         variant = seeded.variants[1]
         error = "The data “digits” have changed since they were opened; results would not be comparable."
         seed_job(served, seeded.session, "gallery", JobState.FAILED, payload={"variant_id": variant.id}, error=error)
-        page = open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=variant.id)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=variant.id)
         assert any("have changed since they were opened" in item.value for item in page.error)
         kept(served, variant, dataclasses.replace(flips(0), changed=0), tmp_path)
-        page = open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=variant.id)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=variant.id)
         assert "On none of the 40 test images" in text_of(page)
         served.store.add_measurement(variant_id=variant.id, kind="gallery", context={}, result={"artifact": "f" * 64})
-        page = open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=variant.id)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=variant.id)
         assert any("missing" in item.value for item in page.error)
         assert page.button(key=f"gallery-start-{variant.id}")
         served.store.delete_variant(variant.id)
-        assert not open_page("compare", unfolded=GALLERY, session=seeded.session.id, variant=variant.id).exception
+        assert not open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=variant.id).exception

@@ -5,7 +5,7 @@ import pytest
 from core.pruning.plan import Plan
 from core.store import Workspace
 from dashboard.components.compare_grid import grid_frame, machine_words
-from dashboard.components.work_bars import work_figure
+from dashboard.components.work_bars import layer_shares, work_figure
 from tests.dashboard.conftest import OpenPage, text_of
 from tests.dashboard.seeding import LAYERS, latency_rows, model_description, seed_measurements, seed_session
 
@@ -32,7 +32,7 @@ def test_the_machine_stands_beside_the_numbers() -> None:
 def test_compare_shows_the_grid(served: Workspace, open_page: OpenPage) -> None:
     seeded = seed_session(served)
     seed_measurements(served, seeded)
-    words = text_of(open_page("compare", unfolded={"latency-grid-open": True}, session=seeded.session.id))
+    words = text_of(open_page("compare", session=seeded.session.id))
     assert "Every setting, cold and warm" in words
     assert "Example CPU with 2 cores" in words
 
@@ -40,13 +40,12 @@ def test_compare_shows_the_grid(served: Workspace, open_page: OpenPage) -> None:
 def test_time_beside_work_leaves_nothing_out_that_counts() -> None:
     description = model_description()
     times = {layer["name"]: 1.0 / len(LAYERS) for layer in LAYERS} | {"other": 0.0}
-    picture = work_figure(description, times)
-    assert picture is not None
+    picture = work_figure(layer_shares(description, times))
     assert [trace.name for trace in picture.data] == ["time, measured", "MACs"]
     assert sum(picture.data[0].x) == pytest.approx(100.0)
     assert sum(picture.data[1].x) == pytest.approx(100.0, abs=1.0)
     empty = {**description, "layers": [{**layer, "macs": 0} for layer in LAYERS]}
-    assert work_figure(empty, {}) is None
+    assert not layer_shares(empty, {})
 
 
 def test_the_model_page_draws_it(served: Workspace, open_page: OpenPage) -> None:
@@ -56,7 +55,7 @@ def test_the_model_page_draws_it(served: Workspace, open_page: OpenPage) -> None
     served.store.add_measurement(
         variant_id=seeded.dense.id, kind="layer_times", context={}, result={"shares": shares, "batch": 1}
     )
-    words = text_of(open_page("model", unfolded={"work-bars-open": True}, session=seeded.session.id))
+    words = text_of(open_page("model", session=seeded.session.id))
     assert "Time beside work, layer by layer" in words
     assert "of the time for" in words
 

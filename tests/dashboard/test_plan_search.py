@@ -148,7 +148,6 @@ class TestSearch:
 
 
 def _opened(page):
-    page.session_state["plan-search-open"] = True
     return page.run()
 
 

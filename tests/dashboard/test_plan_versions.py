@@ -71,7 +71,6 @@ class TestDifference:
     def test_the_draft_beside_a_variant(self, served: Workspace, open_page: OpenPage):
         seeded = seed_session(served)
         page = open_page("plan", session=seeded.session.id)
-        page.session_state["plan-diff"] = True
         page.run()
         menu = page.selectbox(key="plan-diff-with")
         assert [option for option in menu.options if "LAMP 90" in option]
@@ -124,7 +123,7 @@ class TestStart:
     def test_a_variant_is_read_first_then_planned_from(self, served: Workspace, open_page: OpenPage):
         session = seed_groups(served, "resnet", {"sparsity": 0.3})
         variant = next(one for one in served.store.variants(session.id) if one.plan is not None)
-        page = open_page("plan", unfolded={"code-plan": True}, session=session.id)
+        page = open_page("plan", session=session.id)
         menu = next(item for item in page.selectbox if item.label == "Start from")
         seed_job(served, session, "describe", JobState.RUNNING, payload={"variant_id": variant.id})
         menu.set_value(variant.id).run()

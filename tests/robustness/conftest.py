@@ -1,5 +1,5 @@
 """Pages for the tests of this folder, as those of the pages have them."""
 
-from tests.dashboard.conftest import open_page, served
+from tests.dashboard.conftest import nothing_unseen, open_page, served
 
-__all__ = ["open_page", "served"]
+__all__ = ["nothing_unseen", "open_page", "served"]

@@ -17,7 +17,7 @@ def test_a_runtime_that_is_not_installed_cannot_be_chosen_and_says_why(
     seeded = seed_session(served)
     seed_measurements(served, seeded)
     monkeypatch.setattr("core.analysis.runtimes.onnx_runtime.find_spec", lambda _name: None)
-    page = open_page("compare", unfolded={"latency-form": True}, session=seeded.session.id)
+    page = open_page("compare", session=seeded.session.id)
     runtimes = page.multiselect(key="latency-runtimes")
     assert "ONNX Runtime" not in " ".join(map(str, runtimes.options))
     assert runtimes.value == ["torch"]
