@@ -1,6 +1,11 @@
 // One chart of a page. Plotly draws it when it comes near the window, and changes it in place when its figure changes:
 // Streamlit's own chart is made anew, twice, at every change, and is drawn wherever it is on the page.
-const CONFIG = { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: false };
+const CONFIG = {
+  displayModeBar: false,
+  doubleClick: false,
+  // Formats in per cent ask for the unit of money: Plotly's own “90%” has no space.
+  locales: { en: { format: { currency: ["", " %"] } } },
+};
 const charts = new WeakMap();
 
 function plotly(address) {
@@ -35,7 +40,6 @@ function look(host) {
       margin: { pad: 8 },
       xaxis: axis,
       yaxis: axis,
-      coloraxis: { colorbar: bar },
     },
   };
 }
@@ -62,14 +66,14 @@ class Chart {
     window.addEventListener("beforeprint", this.print);
   }
 
-  take(text, alt, width, clicked) {
+  take(text, alt, width, height, clicked) {
     this.host.setAttribute("role", "figure");
     this.host.setAttribute("aria-label", alt);
     this.host.style.width = width ? `${width}px` : "";
+    this.host.style.height = `${height}px`;
     if (width) this.host.tabIndex = 0; // It may be wider than its place: the arrow keys scroll what has the focus.
     this.clicked = clicked;
     this.text = text;
-    this.host.style.height = `${JSON.parse(text).layout.height}px`;
     this.draw();
   }
 
@@ -95,10 +99,10 @@ class Chart {
   }
 
   fail(error) {
-    if (this.ended || !this.host.isConnected) return; // Its page was left while it was being drawn.
+    if (!this.host.isConnected) return; // Its page was left while it was being drawn.
     console.error(error);
     this.asked = null;
-    if (!this.listens) this.host.textContent = "This chart could not be drawn. Reload the page to try again.";
+    if (!this.plotted) this.host.textContent = "This chart could not be drawn. Reload the page to try again.";
   }
 
   async now() {
@@ -106,19 +110,18 @@ class Chart {
     const width = this.wide();
     const style = look(this.host);
     const asked = `${width}${JSON.stringify(style)}${this.text}`;
-    if (this.ended || !this.host.isConnected || !width || asked === this.asked) return;
+    if (!this.host.isConnected || !width || asked === this.asked) return;
     this.asked = asked;
     this.width = width;
-    if (!this.listens) this.host.textContent = "";
+    if (!this.plotted) this.host.textContent = "";
     const { data, layout } = JSON.parse(this.text);
     const clickmode = this.clicked ? "event" : "none";
-    const hovermode = layout.hovermode ?? "closest";
-    const whole = { ...layout, template: style, width, autosize: false, clickmode, hovermode };
+    const whole = { ...layout, template: style, width, clickmode };
     // A heat-map is made anew: changed in place, its colour bar gets labels at infinity when its range grows from nothing.
-    const anew = !this.listens || data.some(({ type }) => type === "heatmap");
+    const anew = !this.plotted || data.some(({ type }) => type === "heatmap");
     await (anew ? library.newPlot : library.react)(this.host, data, whole, CONFIG);
     if (anew) {
-      this.listens = true;
+      this.plotted = true;
       this.host.on("plotly_click", (event) => this.clicked?.(event.points.map(({ customdata }) => ({ customdata }))));
     }
   }
@@ -127,17 +130,16 @@ class Chart {
     this.watch.disconnect();
     this.size.disconnect();
     window.removeEventListener("beforeprint", this.print);
-    this.ended = true;
     this.host.remove();
-    this.drawn.then(() => this.listens && window.Plotly.purge(this.host)); // Not in the middle of a drawing.
+    this.drawn.then(() => this.plotted && window.Plotly.purge(this.host)); // Not in the middle of a drawing.
   }
 }
 
 export default function ({ parentElement, data, setTriggerValue }) {
-  const { figure, alt, width, clicks, plotly: address } = JSON.parse(data);
+  const { figure, alt, width, height, clicks, plotly: address } = JSON.parse(data);
   let chart = charts.get(parentElement);
   if (!chart) charts.set(parentElement, (chart = new Chart(parentElement, address)));
-  chart.take(figure, alt, width, clicks ? (points) => setTriggerValue("selection", { points }) : null);
+  chart.take(figure, alt, width, height, clicks ? (points) => setTriggerValue("selection", { points }) : null);
   return () => {
     charts.delete(parentElement);
     chart.end();

@@ -5,7 +5,6 @@ colours of data are given here, in middle tones that read on both papers. Never 
 use a marker symbol, a dash or a label.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ __all__ = [
     "draw",
     "faded",
     "figure",
-    "per_cent_ticks",
+    "per_cent",
     "settled",
 ]
 
@@ -69,14 +68,12 @@ def faded(colour: str, alpha: float = 0.18) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def per_cent_ticks(low: float = 0.0, high: float = 1.0, digits: int = 0) -> dict[str, Any]:
-    """Settings of an axis, or of a colour bar, over fractions from ``low`` to ``high`` whose ticks read “90 %”.
+def per_cent(digits: int = 0) -> str:
+    """The format, for ticks and hover texts, in which a fraction reads “90 %”.
 
-    Plotly's own format leaves the space out.
+    Plotly's own leaves the space out. ``$`` asks for the unit of money, and ``chart.js`` says that it is “ %”.
     """
-    steps = range(math.floor(100 * low) * 10**digits, math.ceil(100 * high) * 10**digits + 1)
-    known = (f"{step / 10**digits:.{digits}f}" for step in steps)
-    return {"tickformat": f".{digits}%", "labelalias": {f"{text}%": f"{text} %" for text in known}}
+    return f"$.{digits}%"
 
 
 def figure(
@@ -99,7 +96,7 @@ def figure(
     """
 
     def axis(title: str, percent: bool, log: bool) -> dict[str, Any]:
-        kind = (per_cent_ticks() if percent else {}) | ({"type": "log"} if log else {})
+        kind = ({"tickformat": per_cent()} if percent else {}) | ({"type": "log"} if log else {})
         return {**_AXIS, **kind, "title": {"text": title, "standoff": 10}}
 
     style: dict[str, Any] = {

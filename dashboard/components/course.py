@@ -13,7 +13,7 @@ from core.pruning.plan import Plan
 from core.store.records import Session
 from dashboard import backend, state
 from dashboard.components.badges import number_html, numbers
-from dashboard.components.charts import ACCENT, WARNING, draw, figure, per_cent_ticks
+from dashboard.components.charts import ACCENT, WARNING, draw, figure, per_cent
 from dashboard.components.format import chart_text, duration, escape, percent, short, whole
 from dashboard.components.training_charts import shade_stages
 from dashboard.components.training_data import Span
@@ -125,7 +125,7 @@ def course_figure(course: Course, target: float) -> go.Figure:
             mode="lines+markers" if len(epochs) <= 40 else "lines",
             line={"color": ACCENT, "width": 2.4, "shape": "vh"},
             marker={"size": 4},
-            hovertemplate="end of epoch %{x}: %{y:.2%} removed<extra></extra>",
+            hovertemplate=f"end of epoch %{{x}}: %{{y:{per_cent(2)}}} removed<extra></extra>",
         )
     )
     fig.add_trace(
@@ -136,11 +136,11 @@ def course_figure(course: Course, target: float) -> go.Figure:
             marker={"size": 10, "color": WARNING, "symbol": "diamond"},
             text=[percent(levels[-1], 2)],
             textposition="bottom left",
-            hovertemplate="the end, exactly: %{y:.4%}<extra></extra>",
+            hovertemplate=f"the end, exactly: %{{y:{per_cent(4)}}}<extra></extra>",
         )
     )
     top = max(target, *planned)
     fig.update_xaxes(range=[0, epochs[-1] * 1.03 + 0.2], tickformat="d")
-    fig.update_yaxes(range=[0, max(0.1, 1.1 * top)], nticks=5, **per_cent_ticks())
+    fig.update_yaxes(range=[0, max(0.1, 1.1 * top)], nticks=5, tickformat=per_cent())
     fig.update_layout(margin={"l": 8, "r": 12, "t": 26, "b": 8})
     return fig

@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboard.components.charts import MUTED, SEQUENTIAL, SEQUENTIAL_DARK, figure, per_cent_ticks
+from dashboard.components.charts import MUTED, SEQUENTIAL, SEQUENTIAL_DARK, figure, per_cent
 from dashboard.components.cut_data import cuts_of, has_cuts, shares, whole_units
 from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import planned_epochs, stage_spans
@@ -61,7 +61,7 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
                     "orientation": "h",
                     "thickness": 10,
                     "outlinewidth": 0,
-                    **per_cent_ticks(),
+                    "tickformat": per_cent(),
                     "tickvals": [0.0, 0.5, 1.0],
                     "len": 0.7,
                     "yref": "container",

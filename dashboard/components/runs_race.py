@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.store.records import Job, Variant
 from dashboard import backend
-from dashboard.components.charts import DASHES, MUTED, PALETTE, SYMBOLS, draw, faded, figure, settled
+from dashboard.components.charts import DASHES, MUTED, PALETTE, SYMBOLS, draw, faded, figure, per_cent, settled
 from dashboard.components.format import NOTHING, duration, escape, interval, percent, short
 from dashboard.components.runs_data import STATE_WORDS
 from dashboard.components.runs_training import history_of, progress_mark
@@ -126,7 +126,7 @@ def race_figure(histories: Mapping[str, Mapping[str, Any]], names: Mapping[str, 
                     "size": [11 if epoch == at else 5 for epoch in found.epochs],
                 },
                 customdata=[[epoch, clock[epoch]] for epoch in found.epochs],
-                hovertemplate="%{y:.2%}, epoch %{customdata[0]}, %{customdata[1]:,.0f} s",
+                hovertemplate=f"%{{y:{per_cent(2)}}}, epoch %{{customdata[0]}}, %{{customdata[1]:,.0f}} s",
             )
         )
     dense = first.get("dense_score")

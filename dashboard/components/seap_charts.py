@@ -21,7 +21,7 @@ from dashboard.components.charts import (
     draw,
     faded,
     figure,
-    per_cent_ticks,
+    per_cent,
 )
 from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import epochs_of, planned_epochs
@@ -138,7 +138,7 @@ def keep_figure(history: History, *, window: tuple[int, int] | None = None) -> g
             "name": "all units",
             "line": {"color": WARNING, "width": 2.4, "dash": "dash"},
             "marker": {"size": 4},
-            "hovertemplate": "<b>all units</b><br>epoch %{x}: %{y:.1%} open<extra></extra>",
+            "hovertemplate": f"<b>all units</b><br>epoch %{{x}}: %{{y:{per_cent(1)}}} open<extra></extra>",
         }
     )
     traces.append(
@@ -163,7 +163,7 @@ def keep_figure(history: History, *, window: tuple[int, int] | None = None) -> g
     first, last = window or (1, max(2, planned_epochs(history)))
     layout = {
         "xaxis": {"range": [first - 0.5, last + 0.5], "tickformat": "d", "anchor": "y2"},
-        "yaxis": {"domain": [0.34, 1.0], "range": [0.0, 1.04], "fixedrange": True, **per_cent_ticks()},
+        "yaxis": {"domain": [0.34, 1.0], "range": [0.0, 1.04], "fixedrange": True, "tickformat": per_cent()},
         "yaxis2": {"domain": [0.0, 0.22], "rangemode": "tozero", "nticks": 3, "fixedrange": True, "anchor": "x"},
         "shapes": shapes,
         "annotations": notes,

@@ -223,7 +223,7 @@ def _hover(result: Mapping[str, Any], layer: str, level: float, metric: str) -> 
         lines.append(f"{100 * cell['dloss']:.1f} % of the {what} removed")
     elif cell.get("dloss") is not None:
         error = f" ± {1.96 * cell['dloss_se']:.3f}" if cell.get("dloss_se") is not None else ""
-        lines.append(f"loss {cell['dloss']:+.3f}{error}")
+        lines.append(f"loss {cell['dloss']:+.3f}{error}".replace("-", "−"))
     lines.append("estimated from the weights only" if result.get("estimated") else _known(cell, result))
     lines.append("click to pin it into the plan")
     return "<br>".join(lines)

@@ -21,7 +21,7 @@ from dashboard.components.charts import (
     WARNING,
     faded,
     figure,
-    per_cent_ticks,
+    per_cent,
 )
 from dashboard.components.format import chart_text, escape, percent
 from dashboard.components.training_data import (
@@ -145,8 +145,8 @@ def score_figure(history: History, *, window: Window = None) -> go.Figure:
     selected = line(history, "select_score", low="select_low", high="select_high")
     _band(shown, selected, ACCENT)
     trained = line(history, "train_score")
-    _curve(shown, trained, "training batches", MUTED, dash=DASHES[2], width=1.5, form=".2%")
-    _curve(shown, selected, "selection split", ACCENT, form=".2%")
+    _curve(shown, trained, "training batches", MUTED, dash=DASHES[2], width=1.5, form=per_cent(2))
+    _curve(shown, selected, "selection split", ACCENT, form=per_cent(2))
     best = best_epoch(history)
     if best is not None and isinstance(best.get("select_score"), int | float):
         kept = "restored" if history.get("restored_epoch") else "best so far"
@@ -174,16 +174,14 @@ def score_figure(history: History, *, window: Window = None) -> go.Figure:
             font={"size": 11},
         )
     _events(shown, history)
-    _curve(shown, line(history, "sparsity"), "sparsity", PALETTE[4], axis="y2", form=".2%", legend=False)
+    _curve(shown, line(history, "sparsity"), "sparsity", PALETTE[4], axis="y2", form=per_cent(2), legend=False)
     target = history.get("target")
     if isinstance(target, int | float) and target <= 1:
         shown.add_hline(y=target, yref="y2", line={"color": PALETTE[4], "width": 1, "dash": "dot"}, layer="below")
     low, high = _extent(selected, trained, dense)
     shown.update_layout(
-        yaxis=per_cent_ticks()
-        if high - low > 0.05
-        else per_cent_ticks(max(0.0, low - 0.1), min(1.0, high + 0.1), digits=1),
-        yaxis2={"range": [0.0, 1.04], "tickvals": [0.0, 0.5, 1.0], **per_cent_ticks()},
+        yaxis={"tickformat": per_cent(0 if high - low > 0.05 else 1)},
+        yaxis2={"range": [0.0, 1.04], "tickvals": [0.0, 0.5, 1.0], "tickformat": per_cent()},
     )
     if hidden.values:
         _curve(shown, hidden, "hidden weights", PALETTE[5], axis="y3", form=",d", legend=False)
@@ -230,9 +228,9 @@ def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.
             zmax=1.0,
             colorscale=SEQUENTIAL_DARK if dark else SEQUENTIAL,
             customdata=[[escape(name)] * len(epochs) for name in names],
-            hovertemplate="<b>%{customdata}</b><br>epoch %{x}: %{z:.1%} removed<extra></extra>",
+            hovertemplate=f"<b>%{{customdata}}</b><br>epoch %{{x}}: %{{z:{per_cent(1)}}} removed<extra></extra>",
             ygap=1,
-            colorbar={"thickness": 12, "outlinewidth": 0, "len": 1.0, **per_cent_ticks()},
+            colorbar={"thickness": 12, "outlinewidth": 0, "len": 1.0, "tickformat": per_cent()},
         )
     )
     shown.update_yaxes(

@@ -151,6 +151,7 @@ class Visit:
             elif since is None:
                 since = now
             elif now - since >= still_s:
+                self.problems += self.page.evaluate(_UNSPACED)
                 return self
             self.page.wait_for_timeout(50)
         raise TimeoutError(f"the page at {self.page.url} does not come to rest")
@@ -260,6 +261,10 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visit]]:
     for visitor in visits:
         visitor.page.context.close()
     assert not problems, problems
+
+
+_UNSPACED = r"""() => [...document.querySelectorAll(".esp-plot text")].map((text) => text.textContent)
+    .filter((text) => /\d%/.test(text)).map((text) => `a chart says “${text}” without a space`)"""
 
 
 def _note_console(visitor: Visit, message: Any) -> None:

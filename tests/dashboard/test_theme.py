@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dashboard import theme
-from dashboard.components.charts import PALETTE, per_cent_ticks
+from dashboard.components.charts import PALETTE
 
 SCHEMES = ("light", "dark")
 TEXT, GRAPHIC = 4.5, 3.0
@@ -83,10 +83,3 @@ def test_any_two_colours_of_the_palette_differ(vision: str) -> None:
     for one, other in itertools.combinations(PALETTE, 2):
         distance = float(np.linalg.norm(seen[one] - seen[other]))
         assert distance >= LEAST_DISTANCE, (one, other, distance)
-
-
-@pytest.mark.parametrize(("low", "high", "digits"), [(0.0, 1.0, 0), (0.913, 0.958, 1)])
-def test_every_tick_in_per_cent_has_its_space(low: float, high: float, digits: int) -> None:
-    style = per_cent_ticks(low, high, digits)
-    for value in np.arange(low, high, 10.0 ** -(2 + digits)):
-        assert style["labelalias"][f"{value:{style['tickformat']}}"] == f"{100 * value:.{digits}f} %"
