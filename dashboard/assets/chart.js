@@ -117,10 +117,8 @@ class Chart {
     const { data, layout } = JSON.parse(this.text);
     const clickmode = this.clicked ? "event" : "none";
     const whole = { ...layout, template: style, width, clickmode };
-    // A heat-map is made anew: changed in place, its colour bar gets labels at infinity when its range grows from nothing.
-    const anew = !this.plotted || data.some(({ type }) => type === "heatmap");
-    await (anew ? library.newPlot : library.react)(this.host, data, whole, CONFIG);
-    if (anew) {
+    await library.react(this.host, data, whole, CONFIG);
+    if (!this.plotted) {
       this.plotted = true;
       this.host.on("plotly_click", (event) => this.clicked?.(event.points.map(({ customdata }) => ({ customdata }))));
     }

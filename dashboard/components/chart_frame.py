@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard.browser_files import CHART_URL, PLOTLY_URL
 
-__all__ = ["draw"]
+__all__ = ["content_of", "draw"]
 
 _NAME = "espalier_chart"
 # Every chart brings the script along whenever it is drawn: it only names the file. A page that is left while it loads
@@ -41,15 +41,20 @@ def draw(
     frame = st.components.v2.component(_NAME, js=_SCRIPT, isolate_styles=False)
     listens = on_select != "ignore"
     reply: dict[str, Any] = {"on_selection_change": on_select if callable(on_select) else _nothing} if listens else {}
+    return frame(key=key, data=content_of(shown, alt=alt, width=width, clicks=listens), width=width, **reply)
+
+
+def content_of(shown: go.Figure, *, alt: str, width: Literal["stretch"] | int, clicks: bool) -> str:
+    """What the browser's program gets, as JSON."""
     content = {
         "figure": _spec(shown),
         "alt": alt,
         "width": width if isinstance(width, int) else None,
         "height": shown.layout.height,
-        "clicks": listens,
+        "clicks": clicks,
         "plotly": PLOTLY_URL,
     }
-    return frame(key=key, data=orjson.dumps(content).decode(), width=width, **reply)
+    return orjson.dumps(content).decode()
 
 
 def _spec(shown: go.Figure) -> str:

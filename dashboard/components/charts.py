@@ -59,7 +59,9 @@ CHECKED = False
 _GRID = "rgba(128,128,120,0.20)"
 _LINE = "rgba(128,128,120,0.55)"
 _AXIS = {"gridcolor": _GRID, "zeroline": False, "linecolor": _LINE, "ticks": "outside", "ticklen": 4}
-_AXIS |= {"tickcolor": _LINE, "automargin": True}
+# Labels that stick out make room for themselves. Hidden instead, all of them in a column that is still opening, they
+# put the axis' title at minus infinity.
+_AXIS |= {"tickcolor": _LINE, "automargin": True, "ticklabeloverflow": "allow"}
 
 
 def faded(colour: str, alpha: float = 0.18) -> str:
