@@ -232,6 +232,8 @@ def _server_options(options: argparse.Namespace, port: int) -> dict[str, Any]:
         "runner.postScriptGC": False,
         "runner.magicEnabled": False,
         "global.developmentMode": False,
+        # A view that is put back chooses before its page is drawn, and the page says what is chosen otherwise.
+        "global.disableWidgetStateDuplicationWarning": True,
         "logger.hideWelcomeMessage": True,
     }
 
