@@ -185,7 +185,7 @@ def score_figure(history: History, *, window: Window = None) -> go.Figure:
     )
     if hidden.values:
         _curve(shown, hidden, "hidden weights", PALETTE[5], axis="y3", form=",d", legend=False)
-        shown.update_layout(yaxis3={"rangemode": "tozero", "tickformat": "~s", "nticks": 3})
+        shown.update_layout(yaxis3=_counts(hidden.values))
     return shown
 
 
@@ -211,7 +211,7 @@ def loss_figure(history: History, *, window: Window = None) -> go.Figure:
     shown.update_layout(yaxis={"rangemode": "tozero"}, yaxis2={"rangemode": "tozero", "nticks": 3, "tickformat": "~g"})
     if revived.values:
         _curve(shown, revived, "revived weights", PALETTE[4], axis="y3", form=",d", legend=False)
-        shown.update_layout(yaxis3={"rangemode": "tozero", "tickformat": "~s", "nticks": 3})
+        shown.update_layout(yaxis3=_counts(revived.values))
     return shown
 
 
@@ -242,6 +242,13 @@ def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.
     )
     shown.update_xaxes(tickformat="d")
     return shown
+
+
+def _counts(values: Sequence[float]) -> dict[str, Any]:
+    """An axis from zero over counts: no tick between 0 and 1."""
+    top = max(1.0, *values)
+    steps = {"nticks": 3} if top > 6 else {"dtick": math.ceil(top / 2)}
+    return {"range": [0, 1.1 * top], "tickformat": "~s", **steps}
 
 
 def shown_until(history: History) -> int:
