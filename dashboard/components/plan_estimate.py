@@ -113,7 +113,10 @@ def draw_estimate(
             note=f"of {count(totals['parameters'])}; {percent(totals['sparsity'])} of the prunable weights go",
         ),
         number_html(
-            "Compressed file", size(packed), measured=False, note=f"dense file {size(before)}" if before else None
+            "Compressed file",
+            size(packed),
+            measured=None if packed is None else False,
+            note=f"dense file {size(before)}" if before else "known when the model is opened with data",
         ),
         number_html(
             "MACs",

@@ -7,6 +7,7 @@ from core.errors import EspalierError
 from core.pruning.plan import Plan
 from core.store.records import Job, JobState
 from dashboard.components.format import ago, duration
+from dashboard.components.training_data import trains
 
 __all__ = [
     "KIND_WORDS",
@@ -131,7 +132,7 @@ def advice(job: Job, *, epoch: int | None = None) -> str | None:
             return f"The server stopped while this ran.{kept}"
         if continues(job):
             return "The server stopped while this ran. Resume goes on from the cells that were measured."
-        if job.kind == "prune":
+        if trains(job):
             return "The server stopped while this ran, before there was a checkpoint. Run it again."
         return "The server stopped while this ran. Resume starts it again with the same settings."
     if job.state is JobState.CANCELLED:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.components.charts import DASHES, PALETTE, SYMBOLS, faded, figure
+from dashboard.components.charts import DASHES, PALETTE, SYMBOLS, faded, figure, per_cent
 from dashboard.components.format import chart_text, escape
 from dashboard.components.sensitivity_data import Quantity, cells_by_name, curve, damage_matrix, levels_of
 
@@ -31,8 +31,6 @@ def heatmap_figure(
 ) -> go.Figure:
     """Layers or groups (first on top) × sparsity. Every cell carries ``customdata = [name, sparsity]`` for clicks; a
     small ring marks those that still see more images.
-
-    Plotly does not report clicks on heat-maps to Streamlit, so invisible markers, one per cell, lie above it.
     """
     levels = levels_of(result)
     z = damage_matrix(result, layers, quantity, levels=levels)
@@ -58,24 +56,20 @@ def heatmap_figure(
         "colorscale": [[i / (len(scale) - 1), colour] for i, colour in enumerate(scale)],
         "xgap": 2,
         "ygap": 2,
-        "hoverinfo": "skip",
+        "customdata": [[[layer, level] for level in levels] for layer in layers],
+        "text": [[_hover(result, layer, level, metric) for level in levels] for layer in layers],
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverongaps": True,
         "colorbar": {
             "title": {"text": unit, "side": "right"},
             "thickness": 12,
             "outlinewidth": 0,
-            "ticksuffix": "",
+            "tickformat": per_cent() if result.get("estimated") else "",
             "len": min(1.0, 320 / max(180, _ROW_PX * len(layers))),
             "y": 1.0,
             "yanchor": "top",
         },
     }
-    points = [(column, row) for row in range(len(layers)) for column in range(len(levels))]
-    clicked = _marks(columns, points, {"symbol": "square", "size": _ROW_PX - 4, "opacity": 0.0}) | {
-        "customdata": [[layers[row], levels[column]] for column, row in points],
-        "text": [_hover(result, layers[row], levels[column], metric) for column, row in points],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-    del clicked["hoverinfo"]
     ink = "#f4f1ea" if dark else "#15211c"
     pinned = [
         (int(np.argmin([abs(level - overrides[name]) for level in levels])), row)
@@ -95,7 +89,6 @@ def heatmap_figure(
         x_title=_alone(result),
         traces=[
             cells,
-            clicked,
             *([_marks(columns, pinned, pin)] if pinned else ()),
             *([_marks(columns, waiting, ring)] if waiting else ()),
         ],
@@ -108,7 +101,6 @@ def heatmap_figure(
                 "range": [len(layers) - 0.5, -0.5],
                 "showgrid": False,
             },
-            "clickmode": "event+select",
             "margin": {"r": 8, "t": 56},
         },
     )
@@ -131,8 +123,8 @@ def curves_figure(
     result: Mapping[str, Any], layers: Sequence[str], quantity: Quantity, *, metric: str, overrides: Mapping[str, float]
 ) -> go.Figure:
     """Curves with interval bands of the chosen layers; the dense model is the dotted line."""
-    percent = quantity == "score"
-    factor = 100.0 if percent else 1.0
+    scored, estimated = quantity == "score", bool(result.get("estimated"))
+    factor, unit = (100.0, " %") if scored or estimated else (1.0, "")
     traces: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
     for index, layer in enumerate(layers):
@@ -164,7 +156,7 @@ def curves_figure(
             "marker": {"size": 7, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
             "customdata": [[factor * low, factor * high] for low, high in zip(line.low, line.high, strict=True)],
             "hovertemplate": (
-                f"{escape(layer)}<br>%{{x:.0f}} % removed<br>%{{y:.2f}}{' %' if percent else ''} "
+                f"{escape(layer)}<br>%{{x:.0f}} % removed<br>%{{y:.2f}}{unit} "
                 "[%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>"
             ),
         }
@@ -172,15 +164,15 @@ def curves_figure(
         if layer in overrides:
             at, look = 100.0 * overrides[layer], {"color": colour, "width": 1, "dash": "dash"}
             lines.append({**_UPRIGHT, "x0": at, "x1": at, "line": look})
-    dense = (result.get("dense") or {}).get("score") if percent else 0.0
+    dense = (result.get("dense") or {}).get("score") if scored else 0.0
     if dense is not None:
         at, look = factor * dense, {"width": 1, "dash": "dot", "color": "#8a938e"}
         lines.append({**_LEVEL, "y0": at, "y1": at, "line": look})
-    gained = "energy removed" if result.get("estimated") else "loss gained"
+    gained = "energy removed, %" if estimated else "loss gained"
     return figure(
         height=340,
         x_title=f"{_alone(result)}, %",
-        y_title=f"{metric}, %" if percent else gained,
+        y_title=f"{metric}, %" if scored else gained,
         legend=True,
         traces=traces,
         layout={"xaxis": {"range": [-2, 100], "dtick": 20}, "shapes": lines},

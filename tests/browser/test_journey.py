@@ -5,12 +5,10 @@ Twice: with the demo that needs no files, and with the ResNet-20 checkpoint and 
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error
 
 from core.store import Variant
 
@@ -92,22 +90,25 @@ def measure_sensitivity(visitor: Visit, *, images: int, levels: str) -> None:
     visitor.settle()
 
 
+_HEATMAP = ".st-key-sensitivity-heatmap .js-plotly-plot"
+_CELL = """(chart) => {
+    const host = document.querySelector(chart);
+    const { left, top } = host.getBoundingClientRect();
+    const { xaxis, yaxis } = host._fullLayout;
+    return { x: left + xaxis._offset + xaxis.c2p(1), y: top + yaxis._offset + yaxis.c2p(1) };
+}"""
+
+
 def pin_a_cell(visitor: Visit) -> None:
     """Click a cell of the heat-map: it is pinned into the plan; and unpin it."""
     page = visitor.page
-    cell = page.locator(".st-key-sensitivity-heatmap .scatterlayer .trace").first.locator(".point").nth(4)
-    cell.wait_for(state="attached")
-    box = None
-    for _ in range(20):  # the last figures of the measurement may still be taking the place of those before
-        page.wait_for_timeout(200)
-        with suppress(Error):
-            cell.scroll_into_view_if_needed(timeout=2_000)
-            box = cell.bounding_box()
-            break
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(300)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(f"{_HEATMAP} .heatmaplayer image").first.wait_for(state="attached")
+    visitor.settle()  # the last figures of the measurement may still be taking the place of those before
+    page.locator(_HEATMAP).scroll_into_view_if_needed()
+    place = page.evaluate(_CELL, _HEATMAP)
+    page.mouse.move(place["x"], place["y"])
+    page.locator(f"{_HEATMAP} .hoverlayer .hovertext").wait_for()
+    page.mouse.click(place["x"], place["y"])
     unpin = page.locator(".st-key-sensitivity-pins button").first
     unpin.wait_for()
     visitor.settle().shot("sensitivity-pinned")

@@ -39,6 +39,10 @@ class TestWords:
         for kind in ("open", "sensitivity", "prune", "measure", "export", "something new"):
             assert bool(advice(job(kind, state))) or not needs_advice
 
+    @pytest.mark.parametrize(("method", "said"), [("one_shot", "Resume"), ("dg2pf", "Run it again")])
+    def test_only_a_training_is_said_to_lack_a_checkpoint(self, method: str, said: str):
+        assert said in (advice(job("prune", JobState.INTERRUPTED, payload={"plan": {"method": method}})) or "")
+
     def test_only_sensitivity_goes_on_from_what_it_has(self):
         assert continues(job("sensitivity", JobState.INTERRUPTED))
         assert not continues(job("prune", JobState.INTERRUPTED))

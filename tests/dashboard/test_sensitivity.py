@@ -71,10 +71,12 @@ class TestPictures:
         shown = heatmap_figure(
             sensitivity_result(layers=NAMES[:2]), NAMES, "score", metric="accuracy", overrides={"head": 0.5}, dark=dark
         )
-        cells = [tuple(point) for point in shown.data[1].customdata]
-        assert cells == [(name, level) for name in NAMES for level in LEVELS]
-        assert len(shown.data[2].y) == 1  # the pinned cell is outlined
-        assert "not measured yet" in shown.data[1].text[-1]
+        cells, pinned = shown.data
+        assert [[tuple(cell) for cell in row] for row in cells.customdata] == [
+            [(name, level) for level in LEVELS] for name in NAMES
+        ]
+        assert len(pinned.y) == 1  # the pinned cell is outlined
+        assert "not measured yet" in cells.text[-1][-1]
 
     def test_names_are_no_markup(self):
         shown = curves_figure(
@@ -287,9 +289,9 @@ class TestGroups:
         assert verdict(first, names, "accuracy") == ""
         assert "groups lose less" in verdict(last, names, "accuracy")
         shown = heatmap_figure(first, names, "score", metric="accuracy", overrides={}, dark=False)
-        assert "a first number: 32 of 1000 images" in shown.data[1].text[0]
-        assert len(shown.data[2].x) == len(names) * len(LEVELS)  # rings
-        assert len(heatmap_figure(last, names, "score", metric="accuracy", overrides={}, dark=False).data) == 2
+        assert "a first number: 32 of 1000 images" in shown.data[0].text[0][0]
+        assert len(shown.data[1].x) == len(names) * len(LEVELS)  # rings
+        assert len(heatmap_figure(last, names, "score", metric="accuracy", overrides={}, dark=False).data) == 1
 
 
 def test_the_click_callback_survives_a_chart_that_is_replaced(monkeypatch: pytest.MonkeyPatch):
