@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.components.charts import PALETTE, draw, faded, figure
-from dashboard.components.format import chart_text, escape, percent
+from dashboard.components.format import chart_text, escape, layer_texts, percent
 
 __all__ = ["channel_rows", "channels_figure", "draw_channels", "proof_of"]
 
@@ -58,7 +58,7 @@ def channels_figure(rows: Sequence[tuple[str, tuple[int, ...], tuple[int, ...], 
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": places,
-                "ticktext": [chart_text(name, 34) for name, _, _, _ in rows],
+                "ticktext": layer_texts(name for name, _, _, _ in rows),
                 "range": [len(rows) - 0.5, -0.5],
                 "showgrid": False,
             },

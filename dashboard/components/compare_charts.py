@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboard.components.charts import MUTED, PALETTE, faded, figure
 from dashboard.components.compare_data import pareto
-from dashboard.components.format import NOTHING, chart_text, escape, signed
+from dashboard.components.format import NOTHING, chart_text, escape, layer_texts, signed
 from dashboard.components.label_places import label_places
 
 __all__ = ["ScatterPoint", "class_change_figure", "layers_figure", "scatter_figure"]
@@ -196,7 +196,7 @@ def layers_figure(variants: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Fig
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": list(rows.values()),
-                "ticktext": [chart_text(name, 34) for name in names],
+                "ticktext": layer_texts(names),
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
             },

@@ -11,7 +11,7 @@ from core.sharing.exports import exported_file
 from core.store.records import Measurement, Session
 from dashboard import backend
 from dashboard.components.compare_data import Row
-from dashboard.components.format import escape, percent, short, size, tiny, unbroken
+from dashboard.components.format import escape, percent, short, signed, size, unbroken
 from dashboard.components.forms import settings_form
 from dashboard.components.jobs import job_banner, latest_job, submit
 
@@ -33,14 +33,14 @@ def checks_of(result: Mapping[str, Any]) -> list[tuple[bool | None, str]]:
     agreement = result.get("top1_agreement")
     close = difference <= tolerance if difference is not None and tolerance is not None else None
     checker = result.get("checker")
-    allowed = "" if tolerance is None else f", {tiny(tolerance)} allowed"
+    allowed = "" if tolerance is None else f", {signed(tolerance, 2)} allowed"
     return [
         (None if checker is None else bool(checker), "ONNX checker"),
         (
             close,
             "difference to PyTorch not measured"
             if difference is None
-            else f"differs from PyTorch by at most {tiny(difference)}{allowed}",
+            else f"differs from PyTorch by at most {signed(difference, 2)}{allowed}",
         ),
         (
             None if agreement is None else agreement >= 1.0,

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from dashboard.components.charts import MUTED, SEQUENTIAL, SEQUENTIAL_DARK, figure, per_cent
 from dashboard.components.cut_data import cuts_of, has_cuts, shares, whole_units
-from dashboard.components.format import chart_text, escape, percent
+from dashboard.components.format import chart_text, escape, layer_texts, percent
 from dashboard.components.training_data import planned_epochs, stage_spans
 
 __all__ = ["left_figure"]
@@ -79,7 +79,10 @@ def left_figure(history: Mapping[str, Any], *, dark: bool, window: tuple[int, in
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": list(range(len(names))),
-                "ticktext": [f"{chart_text(name, 26)} · {left.get(name, '?')}/{whole[name]}" for name in names],
+                "ticktext": [
+                    f"{text} · {left.get(name, '?')}/{whole[name]}"
+                    for name, text in zip(names, layer_texts(names, 26), strict=True)
+                ],
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
                 "fixedrange": True,

@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "duration",
     "escape",
     "interval",
+    "layer_texts",
     "macs",
     "milliseconds",
     "percent",
@@ -26,11 +27,12 @@ __all__ = [
     "score",
     "shape",
     "short",
+    "short_path",
+    "short_paths",
     "signed",
     "size",
     "speedup",
     "split_unit",
-    "tiny",
     "unbroken",
     "whole",
 ]
@@ -41,6 +43,7 @@ NOTHING = "–"
 # Addresses become links and :words: pictures whatever is escaped in them: a word joiner, which nobody sees, parts them.
 _ACTS = re.compile(r"https?(?=:)|www(?=\.)|@|:(?=[\w+/-]+:)", re.IGNORECASE)
 _BREAKS = re.compile(r"(?<=\d) (?=[%×])|(?<=×) (?=\d)")
+_INSIDE_PART = re.compile(r"(?<=^.).*?(?=\d*$)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:])")
 
 
@@ -136,18 +139,14 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
 
 
-def signed(value: float) -> str:
-    """A small number with three digits and a true minus: −0.00511."""
-    return f"{value:.3g}".replace("-", MINUS)
-
-
-def tiny(value: float) -> str:
-    """A number near 0 with two digits: 0, 0.0059, 2.4 × 10⁻⁶."""
+def signed(value: float, digits: int = 3) -> str:
+    """A number with a true minus: −0.00511; near 0 with a power of ten: 2.4 × 10⁻⁶."""
     if value == 0 or abs(value) >= 1e-3:
-        return f"{value:.2g}".replace("-", MINUS)
-    digits, _, power = f"{value:.1e}".partition("e")
+        text = f"{value:.{digits}g}" if abs(value) < 1e3 else f"{value:,.0f}"
+        return text.replace("-", MINUS)
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
     raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{digits.replace('-', MINUS)} × 10{raised}"
+    return f"{mantissa.replace('-', MINUS)} × 10{raised}"
 
 
 def speedup(ratio: float | None) -> str:
@@ -195,6 +194,29 @@ def short(text: object, limit: int = 48) -> str:
     return f"{line[:head]}…{line[len(line) - (limit - 1 - head) :]}"
 
 
+def short_paths(names: Iterable[object], limit: int = 34) -> list[str]:
+    """Names of layers in at most ``limit`` characters each. In all of them as many leading parts as needed become a
+    letter and their number, for layers differ by their numbers and at their ends: ``e.l.e10.mlp.3``."""
+    paths = [plain(name).split(".") for name in names]
+    shown: list[str] = []
+    for leading in range(max(map(len, paths), default=0)):
+        shown = [_abbreviated(path, leading) for path in paths]
+        if all(len(name) <= limit for name in shown):
+            break
+    return [short(name, limit) for name in shown]
+
+
+def _abbreviated(path: Sequence[str], leading: int) -> str:
+    """The first ``leading`` parts, but never the last one, as a letter and a number."""
+    end = min(leading, len(path) - 1)
+    return ".".join([*(_INSIDE_PART.sub("", part) for part in path[:end]), *path[end:]])
+
+
+def short_path(name: object, limit: int = 48) -> str:
+    """One name of ``short_paths``."""
+    return short_paths([name], limit)[0]
+
+
 def escape(text: object, *, markdown: bool = False) -> str:
     """Text for HTML and for plotly, which draws a subset of HTML and fills in ``%{…}``; or for Streamlit's markdown
     with ``markdown=True``: nothing in it acts as markup."""
@@ -207,6 +229,11 @@ def escape(text: object, *, markdown: bool = False) -> str:
 def chart_text(text: object, limit: int = 48) -> str:
     """A name as a label in a picture: shortened, and escaped after that, so that no escape is cut in two."""
     return escape(short(text, limit))
+
+
+def layer_texts(names: Iterable[object], limit: int = 34) -> list[str]:
+    """Names of layers as labels in a picture: see ``short_paths``; escaped."""
+    return [escape(name) for name in short_paths(names, limit)]
 
 
 def unbroken(text: str) -> str:

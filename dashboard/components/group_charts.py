@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import plotly.graph_objects as go
 
 from core.comb.sheet import Coupling, GroupSheet, SheetGroup
 from dashboard.components.charts import MUTED, PALETTE, WARNING, faded, figure
-from dashboard.components.format import chart_text, escape, percent
+from dashboard.components.format import chart_text, escape, layer_texts, percent
 from dashboard.components.group_facts import size_words
 from dashboard.components.group_preview import GroupRow
 
@@ -56,7 +57,7 @@ def group_bars(rows: Sequence[GroupRow], *, unit: str, chosen: str | None = None
         x_title=title,
         traces=traces,
         layout={
-            "yaxis": _named_rows([_bold(row.group.name, row.group.name == chosen, 34) for row in rows]),
+            "yaxis": _named_rows([row.group.name for row in rows], chosen),
             "xaxis": {"side": "top", "rangemode": "tozero", "showgrid": True},
             "barmode": "stack",
             "bargap": 0.28,
@@ -91,17 +92,18 @@ def _hover(row: GroupRow) -> str:
     )
 
 
-def _bold(name: str, lit: bool, limit: int) -> str:
-    text = chart_text(name, limit)
+def _bold(text: str, lit: bool) -> str:
     return f"<b>{text}</b>" if lit else text
 
 
-def _named_rows(labels: Sequence[str]) -> dict[str, Any]:
-    """A vertical axis with one name per row, first on top."""
+def _named_rows(names: Sequence[str], lit: str | None = None) -> dict[str, Any]:
+    """A vertical axis with one name per row, first on top; that of ``lit`` in bold."""
+    texts = layer_texts(names, 26)
+    labels = [_bold(text, name == lit) for name, text in zip(names, texts, strict=True)]
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),
-        "ticktext": list(labels),
+        "ticktext": labels,
         "range": [len(labels) - 0.4, -0.6],
         "showgrid": False,
         "ticks": "",
@@ -169,11 +171,11 @@ def map_figure(sheet: GroupSheet, lit: tuple[str, ...] = (), layer: str | None =
         height=max(170, _ROW_PX * len(rows) + 84),
         traces=traces,
         layout={
-            "yaxis": _named_rows([_bold(name, name == layer, 26) for name in rows]),
+            "yaxis": _named_rows(list(rows), layer),
             "xaxis": {"range": [-0.7, width - 0.3 + max(3.6, 0.7 * width)], "visible": False},
             "clickmode": "event+select",
             "showlegend": True,
-            "margin": {"t": 64},
+            "margin": {"t": 64, "r": 56},
             "legend": {
                 "y": 0.998,
                 "yanchor": "top",
@@ -269,10 +271,11 @@ def _dots(makes: Sequence[bool], colour: str, *, bright: bool = True) -> dict[st
     }
 
 
-def _size(group: SheetGroup) -> str:
-    """As short as a phone needs it; the colour says of what kind the group is."""
-    unit = {"heads": "heads", "head_width": "wide", "neurons": "neurons"}.get(group.kind, "channels")
-    return f"{group.units:,} {unit}"
+def _sizes(groups: Sequence[SheetGroup]) -> str:
+    """As short as a phone needs it; the colour says of what kind a group is."""
+    unit = {"heads": "heads", "head_width": "wide", "neurons": "neurons"}
+    sizes = Counter(f"{group.units:,} {unit.get(group.kind, 'channels')}" for group in groups)
+    return ", ".join(size if number == 1 else f"{number}×{size}" for size, number in sizes.items())
 
 
 def _size_trace(sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Sequence[str]) -> dict[str, Any]:
@@ -287,11 +290,10 @@ def _size_trace(sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Seq
         "x": [width - 0.3] * len(starts),
         "y": list(starts),
         "mode": "text",
-        "text": [
-            _bold(", ".join(map(_size, mine)), any(group.name in lit for group in mine), 34) for mine in starts.values()
-        ],
+        "text": [_bold(escape(_sizes(mine)), any(group.name in lit for group in mine)) for mine in starts.values()],
         "textposition": "middle right",
         "textfont": {"size": 11},
+        "cliponaxis": False,  # on a phone it reaches into the margin
         "hoverinfo": "skip",
         "showlegend": False,
     }
@@ -351,7 +353,7 @@ def chain_figure(sheet: GroupSheet, name: str) -> go.Figure:
         height=max(120, _ROW_PX * len(rows) + 30),
         traces=[{"type": "scatter", **line, "hoverinfo": "skip"}, *_arc_traces(arcs, reach), dots],
         layout={
-            "yaxis": _named_rows([chart_text(layer, 30) for layer in order]),
+            "yaxis": _named_rows(order),
             "xaxis": {"range": [-0.5, max([4.0, *(1.6 + x for x in reach)])], "visible": False},
             "margin": {"t": 6, "b": 6},
         },

@@ -4,7 +4,7 @@ Pure functions over a ``GroupSheet``; they know nothing of Streamlit.
 """
 
 from core.comb.sheet import GroupSheet, SheetGroup
-from dashboard.components.format import short
+from dashboard.components.format import short_path
 from dashboard.components.group_facts import listed, size_words
 
 __all__ = ["coupled_words", "group_of_layer", "roles_of"]
@@ -30,10 +30,10 @@ def coupled_words(sheet: GroupSheet | None) -> dict[str, str]:
 
 
 def _alone_or_with(group: SheetGroup, layer: str) -> str:
-    others = [short(name, _NAME_CHARS) for name in group.creators if name != layer]
+    others = [short_path(name, _NAME_CHARS) for name in group.creators if name != layer]
     if others:
         return f"shrinks together with {listed(others)} ({size_words(group)})"
-    readers = [short(name, _NAME_CHARS) for name in group.readers]
+    readers = [short_path(name, _NAME_CHARS) for name in group.readers]
     read = f"; {listed(readers)} {'reads' if len(readers) == 1 else 'read'} it" if readers else ""
     return f"shrinks alone ({size_words(group)}){read}"
 

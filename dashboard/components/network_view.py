@@ -6,7 +6,7 @@ from core.analysis.network_tree import Part
 from core.comb.sheet import GroupSheet, SheetGroup
 from core.store.records import Model, Session
 from dashboard import backend, stored
-from dashboard.components.format import short
+from dashboard.components.format import short_path
 from dashboard.components.group_why import group_of_choice
 from dashboard.components.layer_time import measured_times, time_button
 from dashboard.components.network_canvas import Canvas, draw_canvas, draw_controls
@@ -75,7 +75,7 @@ def _choose(canvas: Canvas) -> Part | None:
         "Layer or part",
         options,
         index=None,
-        format_func=lambda option: short(option.partition(" ")[2], 52),
+        format_func=lambda option: short_path(option.partition(" ")[2]),
         placeholder="Click in the picture, or type to search",
         key=key,
         on_change=_show_choice,

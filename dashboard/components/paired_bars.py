@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from dashboard.components.charts import figure
-from dashboard.components.format import chart_text
+from dashboard.components.format import layer_texts
 
 __all__ = ["paired_bars"]
 
@@ -55,7 +55,7 @@ def paired_bars(
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": rows,
-                "ticktext": [chart_text(name, 34) for name in names],
+                "ticktext": layer_texts(names),
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
             },

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from core.pruning.plan import Plan
 from dashboard.components.charts import ACCENT, MUTED, PALETTE, WARNING, faded, figure
-from dashboard.components.format import chart_text, escape
+from dashboard.components.format import escape, layer_texts
 from dashboard.components.plan_layers import weight_count
 
 __all__ = ["layer_bars", "schedule_figure"]
@@ -71,7 +71,7 @@ def layer_bars(
             "yaxis": {
                 "tickmode": "array",
                 "tickvals": rows,
-                "ticktext": [chart_text(name, 34) for name in names],
+                "ticktext": layer_texts(names),
                 "range": [len(rows) - 0.5, -0.5],
                 "showgrid": False,
             },

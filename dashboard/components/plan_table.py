@@ -10,7 +10,7 @@ import streamlit as st
 from core.errors import PlanError
 from core.pruning.patterns import PATTERNS
 from core.pruning.plan import Plan
-from dashboard.components.format import escape, short
+from dashboard.components.format import escape, short_path
 from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, Action, Item, Write, edited_plan, match_items
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.tables import height_px
@@ -171,7 +171,7 @@ def draw_protected(editor: DraftEditor, table: ChoiceTable, protected: Sequence[
         f"Protected {table.noun}s",
         table.names,
         default=list(protected),
-        format_func=lambda name: short(name, 40),
+        format_func=short_path,
         placeholder="none: type a name to protect it",
         key=f"plan-protected-{editor.generation}-{hash(tuple(protected))}",
         disabled=editor.conflict,
@@ -211,7 +211,7 @@ def _chosen(table: ChoiceTable, *, key: str) -> list[str] | None:
         st.error(escape(error, markdown=True))
         return None
     names = [item.name for item in found]
-    shown = ", ".join(escape(short(name, 30), markdown=True) for name in names[:4])
+    shown = ", ".join(escape(short_path(name, 30), markdown=True) for name in names[:4])
     st.caption(
         f"**{len(names)} of {len(table.items)} {table.noun}s**{table.about(names)}"
         + (f": {shown}{' …' if len(names) > 4 else ''}" if names else "")

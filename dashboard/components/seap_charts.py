@@ -23,7 +23,7 @@ from dashboard.components.charts import (
     figure,
     per_cent,
 )
-from dashboard.components.format import chart_text, escape, percent
+from dashboard.components.format import escape, layer_texts, percent
 from dashboard.components.training_data import epochs_of, planned_epochs
 
 __all__ = ["draw_gates", "gate_figures", "gates_figure", "has_gates", "keep_figure"]
@@ -85,8 +85,8 @@ def gates_figure(history: History, *, epoch: int | None = None) -> go.Figure:
             "tickmode": "array",
             "tickvals": list(range(len(names))),
             "ticktext": [
-                f"{chart_text(name, 24)} · {percent(keep[name])}" if name in keep else chart_text(name, 24)
-                for name in names
+                f"{text} · {percent(keep[name])}" if name in keep else text
+                for name, text in zip(names, layer_texts(names, 24), strict=True)
             ],
             "range": [len(names) - 0.5, -0.5],
             "showgrid": False,
@@ -122,12 +122,12 @@ def keep_figure(history: History, *, window: tuple[int, int] | None = None) -> g
             "x": epochs,
             "y": [row["keep"].get(name) for row in rows],
             "mode": "lines",
-            "name": chart_text(name, 24),
+            "name": text,
             "line": {"color": colour, "width": 1.6},
-            "hovertemplate": f"<b>{escape(name)}</b><br>epoch %{{x}}: %{{y:.0%}} open<extra></extra>",
+            "hovertemplate": f"<b>{escape(name)}</b><br>epoch %{{x}}: %{{y:{per_cent()}}} open<extra></extra>",
             "showlegend": few,
         }
-        for name, colour in zip(names, colours, strict=True)
+        for name, text, colour in zip(names, layer_texts(names, 24), colours, strict=True)
     ]
     traces.append(
         {

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.components.charts import DASHES, PALETTE, SYMBOLS, faded, figure, per_cent
-from dashboard.components.format import chart_text, escape
+from dashboard.components.format import chart_text, escape, layer_texts
 from dashboard.components.sensitivity_data import Quantity, cells_by_name, curve, damage_matrix, levels_of
 
 __all__ = ["curves_figure", "heatmap_figure"]
@@ -37,7 +37,7 @@ def heatmap_figure(
     known = z[~np.isnan(z)]
     top = 1.0 if result.get("estimated") else _nice_top(known, quantity)
     columns = [f"{100 * level:g} %" for level in levels]
-    rows = [chart_text(name, 34) for name in layers]
+    rows = layer_texts(layers, 26)
     unit = (
         "energy removed"
         if result.get("estimated")
@@ -127,7 +127,7 @@ def curves_figure(
     factor, unit = (100.0, " %") if scored or estimated else (1.0, "")
     traces: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
-    for index, layer in enumerate(layers):
+    for index, (layer, text) in enumerate(zip(layers, layer_texts(layers), strict=True)):
         line = curve(result, layer, quantity)
         if line is None:
             continue
@@ -150,7 +150,7 @@ def curves_figure(
             "x": x,
             "y": [factor * v for v in line.y],
             "mode": "lines+markers",
-            "name": chart_text(layer, 34),
+            "name": text,
             "legendgroup": layer,
             "line": {"width": 2, "color": colour, "dash": DASHES[index % len(DASHES)]},
             "marker": {"size": 7, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
@@ -199,7 +199,7 @@ def _known(cell: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def _hover(result: Mapping[str, Any], layer: str, level: float, metric: str) -> str:
-    head = f"<b>{chart_text(layer, 34)}</b> · {100 * level:g} % removed"
+    head = f"<b>{chart_text(layer, 60)}</b> · {100 * level:g} % removed"
     cells = cells_by_name(result).get(layer, ())
     cell = next((cell for cell in cells if abs(cell["sparsity"] - level) < 1e-6), None)
     if cell is None:

@@ -23,7 +23,7 @@ from dashboard.components.charts import (
     figure,
     per_cent,
 )
-from dashboard.components.format import chart_text, escape, percent
+from dashboard.components.format import chart_text, escape, layer_texts, percent
 from dashboard.components.training_data import (
     History,
     Line,
@@ -236,7 +236,7 @@ def layers_figure(history: History, *, dark: bool, window: Window = None) -> go.
     shown.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(names))),
-        ticktext=[chart_text(name, 30) for name in names],
+        ticktext=layer_texts(names, 30),
         range=[len(names) - 0.5, -0.5],
         showgrid=False,
     )

@@ -132,7 +132,7 @@ def draw_cut(layer: LayerWeights, cut: Cut, *, key: str) -> None:
             ),
         ]
     )
-    facts = [f"shape {shape(layer.shape)}", f"mean {signed(layer.mean)}", f"standard deviation {layer.std:.3g}"]
+    facts = [f"shape {shape(layer.shape)}", f"mean {signed(layer.mean)}", f"standard deviation {signed(layer.std)}"]
     facts += [f"{whole(layer.zeros)} already zero"] if layer.zeros else []
     st.caption(" · ".join(facts))
     if layer.nonfinite:

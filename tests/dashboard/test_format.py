@@ -51,6 +51,32 @@ def test_scaled_numbers_stay_within_half_a_per_cent(value: float) -> None:
     assert len(re.sub(r"\D", "", number)) <= 4
 
 
+@pytest.mark.parametrize(
+    ("name", "limit", "expected"),
+    [
+        ("layer3.0.conv1", 34, "layer3.0.conv1"),
+        ("backbone.layer3.0.downsample.0", 26, "b.layer3.0.downsample.0"),
+        ("encoder.layers.encoder_layer_10.self_attention.out_proj", 34, "e.l.e10.self_attention.out_proj"),
+        ("encoder.layers.encoder_layer_10.self_attention.out_proj", 26, "e.l.e10.s.out_proj"),
+        ("a_name_without_parts_that_is_long", 20, "a_name_witho…is_long"),
+    ],
+)
+def test_a_layer_keeps_its_numbers_and_its_end(name: str, limit: int, expected: str) -> None:
+    assert fmt.short_path(name, limit) == expected
+
+
+@given(st.text(), st.integers(min_value=8, max_value=60))
+def test_a_layer_fits(name: str, limit: int) -> None:
+    assert len(fmt.short_path(name, limit)) <= limit
+
+
+def test_layers_of_one_picture_are_shortened_alike() -> None:
+    names = ["encoder.layers.encoder_layer_3.mlp.0", "encoder.layers.encoder_layer_3.self_attention.in_proj", "head"]
+    assert fmt.short_paths(names, 30) == ["e.l.e3.mlp.0", "e.l.e3.self_attention.in_proj", "head"]
+    assert fmt.short_paths(names, 60) == names
+    assert fmt.short_paths([]) == []
+
+
 @given(st.text())
 def test_escaped_text_has_no_markup_and_one_line(text: str) -> None:
     assert "<" not in fmt.escape(text)
@@ -98,7 +124,14 @@ def test_a_number_and_its_per_cent_sign_stay_on_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.0059, "0.0059"), (2.41e-6, "2.4 × 10⁻⁶"), (-9.96e-5, "−1.0 × 10⁻⁴"), (5.9e-12, "5.9 × 10⁻¹²")],
+    [
+        (0.0, "0"),
+        (0.0059, "0.0059"),
+        (2.41e-6, "2.4 × 10⁻⁶"),
+        (-9.96e-5, "−1.0 × 10⁻⁴"),
+        (5.9e-12, "5.9 × 10⁻¹²"),
+        (-1234.5, "−1,234"),
+    ],
 )
 def test_numbers_near_zero_are_read_as_people_write_them(value: float, text: str) -> None:
-    assert fmt.tiny(value) == text
+    assert fmt.signed(value, 2) == text
