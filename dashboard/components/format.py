@@ -207,9 +207,9 @@ def short_paths(names: Iterable[object], limit: int = 34) -> list[str]:
 
 
 def _abbreviated(path: Sequence[str], leading: int) -> str:
-    """The first ``leading`` parts, but never the last one, as a letter and a number."""
+    """The first ``leading`` parts, but never the last one, as a letter and a number; what is short stays."""
     end = min(leading, len(path) - 1)
-    return ".".join([*(_INSIDE_PART.sub("", part) for part in path[:end]), *path[end:]])
+    return ".".join([*(part if len(part) < 4 else _INSIDE_PART.sub("", part) for part in path[:end]), *path[end:]])
 
 
 def short_path(name: object, limit: int = 48) -> str:

@@ -8,10 +8,12 @@ import streamlit as st
 
 from core.pruning.plan import Plan
 
-from .format import plain, shape
+from .format import plain, shape, short_paths
 from .tables import select_row
 
 __all__ = ["choose_layer", "layer_frame"]
+
+_NAME_CHARS = 24  # as many as its column is wide
 
 
 def layer_frame(description: Mapping[str, Any], *, plan: Plan, times: Mapping[str, float] | None) -> pd.DataFrame:
@@ -47,7 +49,9 @@ def choose_layer(frame: pd.DataFrame, *, key: str) -> str | None:
     """Draw the table and return the name of the chosen layer, which always is one where there are any."""
     if frame.empty:
         return None
-    shown = frame.drop(columns=["prunable"]).assign(macs=pd.to_numeric(frame["macs"]) / 1e6)
+    shown = frame.drop(columns=["prunable"]).assign(
+        layer=short_paths(frame["layer"], _NAME_CHARS), macs=pd.to_numeric(frame["macs"]) / 1e6
+    )
     if shown["time"].isna().all():
         shown = shown.drop(columns=["time"])
     if not shown["plan"].any():

@@ -49,7 +49,8 @@ def choice_columns(
 def edited_plan(plan: Plan, before: pd.DataFrame, after: pd.DataFrame, write: Write) -> Plan:
     """The plan with what the table now says; only cells that differ from the drawn ones are written.
 
-    A cell shows two decimals: what nobody touched keeps its exact value, and so does what is not in the table.
+    A cell shows two decimals: what nobody touched keeps its exact value, and so does what is not in the table. Rows are
+    named by the first column of ``before``.
 
     Raises:
         PlanError: when a cell is not a percentage from 0 to below 100; it names the row.
@@ -57,7 +58,7 @@ def edited_plan(plan: Plan, before: pd.DataFrame, after: pd.DataFrame, write: Wr
     name_column = str(before.columns[0])
     for row in range(len(before)):
         old, new = before.iloc[row], after.iloc[row]
-        name = str(new[name_column])
+        name = str(old[name_column])
         fixed, shown = new[FIXED], old[FIXED]
         if not pd.isna(fixed) and not 0.0 <= float(fixed) < 100.0:
             raise PlanError(

@@ -10,7 +10,7 @@ import streamlit as st
 from core.errors import PlanError
 from core.pruning.patterns import PATTERNS
 from core.pruning.plan import Plan
-from dashboard.components.format import escape, short_path
+from dashboard.components.format import escape, short_path, short_paths
 from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, Action, Item, Write, edited_plan, match_items
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.tables import height_px
@@ -24,6 +24,7 @@ _ACTIONS: dict[Action, str] = {
     "free": "Let the allocation decide",
 }
 _MOST_ROWS = 16
+_NAME_CHARS = 30
 _SHOWN, _PICKED = "shown", "plan-table-picked"
 
 
@@ -84,7 +85,7 @@ def draw_table(editor: DraftEditor, table: ChoiceTable, *, key: str, chosen: str
         ),
     }
     edited = st.data_editor(
-        frame,
+        frame.assign(**{str(frame.columns[0]): short_paths(frame.iloc[:, 0], _NAME_CHARS)}),
         key=key,
         alt=f"{len(frame)} {table.noun}s with what goes, fixed sparsity and protection",
         hide_index=True,

@@ -73,6 +73,7 @@ def test_a_layer_fits(name: str, limit: int) -> None:
 def test_layers_of_one_picture_are_shortened_alike() -> None:
     names = ["encoder.layers.encoder_layer_3.mlp.0", "encoder.layers.encoder_layer_3.self_attention.in_proj", "head"]
     assert fmt.short_paths(names, 30) == ["e.l.e3.mlp.0", "e.l.e3.self_attention.in_proj", "head"]
+    assert fmt.short_paths(names, 26) == ["e.l.e3.mlp.0", "e.l.e3.s.in_proj", "head"]
     assert fmt.short_paths(names, 60) == names
     assert fmt.short_paths([]) == []
 
