@@ -5,9 +5,9 @@
 One server and a real Chromium on a finished demo (made anew without ``--workspace``, which takes a minute or two).
 *First paint*: from asking for the address until the heading of the page is drawn, the browser knowing the program's
 files already. *Switch*: in a visit that began at Start, from the click on a page in the head until nothing that is
-drawn of the page changes any more. *Slider*: from the arrow key until then. Streamlit itself waits for 0.1 s after a
-key, in case another one comes; so the time from when the server is asked stands beside it. The load says what else the
-machine did.
+drawn of the page changes any more. *Slider*: from the arrow key until then, and until the page's figures answer.
+Streamlit itself waits for 0.1 s after a key, in case another one comes; so the times from when the server is asked
+stand beside them. The load says what else the machine did.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, PATIENCE_S, Site, Visit, serving
 from tests.browser.pictures import finished_demo
@@ -28,7 +27,9 @@ _STILL_MS = 500
 # In the page: notes when the server is asked, and what was the last change of the picture before it stood still.
 _WATCH = """(still) => {
     const app = document.querySelector('[data-testid="stApp"]');
-    const watch = window.espWatch = {begun: null, asked: null, last: null, done: null};
+    const watch = window.espWatch = {begun: null, asked: null, answered: null, last: null, done: null};
+    const figures = () => [...document.querySelectorAll('.esp-figs')].map((one) => one.textContent).join();
+    const before = figures();
     const begin = () => { watch.begun = watch.begun ?? performance.now(); };
     for (const name of ['keydown', 'click']) document.addEventListener(name, begin, {capture: true, once: true});
     // What lies inside a canvas is read out, and never drawn.
@@ -38,6 +39,7 @@ _WATCH = """(still) => {
         if (watch.begun === null || !changes.some(shown)) return;
         watch.last = performance.now();
         if (app.getAttribute('data-test-script-state') !== 'notRunning') watch.asked = watch.asked ?? watch.last;
+        if (watch.answered === null && ![before, ''].includes(figures())) watch.answered = watch.last;
     });
     changed.observe(app, {attributes: true, childList: true, subtree: true, characterData: true});
     const look = () => {
@@ -132,16 +134,18 @@ def _sliders(visit: Visit, session: str, number: int) -> dict[str, float]:
         times = _watched(visit)
         found[f"slider on {name}, from the key"] = times["done"]
         found[f"slider on {name}, from the question"] = times["done"] - times["asked"]
+        found[f"figures on {name}, from the key"] = times["answered"]
+        found[f"figures on {name}, from the question"] = times["answered"] - times["asked"]
         visit.settle()
     return found
 
 
-def _watched(visit: Visit) -> dict[str, Any]:
-    """When the server was asked and when all was drawn, in milliseconds after the key or click."""
+def _watched(visit: Visit) -> dict[str, float]:
+    """When the server was asked, when figures changed and when all was drawn, in milliseconds after key or click."""
     visit.page.wait_for_function("window.espWatch.done !== null")
-    return dict(
-        visit.page.evaluate("() => ({asked: espWatch.asked - espWatch.begun, done: espWatch.done - espWatch.begun})")
-    )
+    times: dict[str, float | None] = visit.page.evaluate("() => window.espWatch")
+    begun = times["begun"] or 0.0
+    return {name: time_ms - begun for name, time_ms in times.items() if time_ms is not None}
 
 
 if __name__ == "__main__":
