@@ -26,7 +26,7 @@ from .latency_pairs import LOADS, TimedModel, time_pairs
 from .machine import CpuUse, busy_sentence, machine_facts
 from .medians import interval_of_groups, speed_verdict
 from .runtimes import LATENCY_RUNTIMES, LatencyRuntime
-from .runtimes.base import known_runtimes
+from .runtimes.base import known_runtimes, setting_words
 
 if TYPE_CHECKING:
     from ..models.traced import TracedModel
@@ -175,7 +175,7 @@ def _prepare(
     prepared, problems = {}, []
     for number, (name, model) in enumerate(models.items()):
         progress.check()
-        progress.update(0, 1, f"preparing {name} for {runtime.title}")
+        progress.update(0, 1, f"Preparing {name} for {runtime.title}")
         place = folder / str(number)
         place.mkdir(parents=True)
         try:
@@ -218,7 +218,7 @@ def _time(
         warmup=settings.warmup,
         max_seconds=settings.max_seconds,
         order=order,
-        step=lambda done: counter.step(done, f"{cell.runtime}, batch {cell.batch}, threads {cell.threads}"),
+        step=lambda done: counter.step(done, setting_words(cell.runtime, cell.batch, cell.threads)),
     )
 
 
@@ -263,8 +263,7 @@ def _sentence(rows: Sequence[Mapping[str, Any]], reference: str) -> str:
         return f"Only “{reference}” was measured."
     first = others[0]
     same = [row for row in others if all(row[key] == first[key] for key in ("runtime", "threads", "batch"))]
-    threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
-    where = f"in {LATENCY_RUNTIMES[first['runtime']].title} · batch {first['batch']} · {threads}"
+    where = f"in {setting_words(first['runtime'], first['batch'], first['threads'])}"
     ranked = sorted((row for row in same if row["ranked"]), key=lambda row: -row["ratio"])
     if not ranked:
         return f"No difference in speed to “{reference}” was shown {where}, {first['pairs']} interleaved pairs each."

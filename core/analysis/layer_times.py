@@ -68,7 +68,7 @@ def layer_times(
         stopwatch.run(images)
         for repeat in range(repeats):
             progress.check()
-            progress.update(repeat, repeats, "timing layers")
+            progress.update(repeat, repeats, "Timing layers")
             stopwatch.run(images)
             for node, seconds in stopwatch.seconds.items():
                 rounds[node].append(seconds)

@@ -152,7 +152,7 @@ def probe(
     use, started = CpuUse(), time.perf_counter()
     for number, (name, runtime) in enumerate(usable):
         progress.check()
-        progress.update(number, len(usable), f"timing {len(layers)} layers in {runtime.title}")
+        progress.update(number, len(usable), f"Timing {len(layers)} layers in {runtime.title}")
         left_s = settings.budget_s - (time.perf_counter() - started)
         try:
             rows += _in_runtime(name, runtime, layers, weights, settings, left_s / (len(usable) - number), order)

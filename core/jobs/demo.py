@@ -9,7 +9,7 @@ from ..store.files import write_atomically
 from ..store.workspace import log
 from .runner import Runner
 
-__all__ = ["DEMO_MODEL", "DEMO_PLANS", "demo_session", "seed_demo"]
+__all__ = ["DEMO_MODEL", "DEMO_PLANS", "demo_finished", "demo_session", "seed_demo"]
 
 DEMO_MODEL = {"source": "sample", "name": "digits_resnet", "weights": "published"}
 DEMO_DATA = {"source": "digits"}
@@ -39,6 +39,13 @@ def demo_session(workspace: Workspace) -> Session | None:
         return workspace.store.get_session(body["session_id"])
     except (OSError, ValueError, KeyError, TypeError, StoreError):
         return None
+
+
+def demo_finished(workspace: Workspace, session: Session) -> bool:
+    """Whether the last step of the demo is done: its smallest variant is exported."""
+    store = workspace.store
+    smallest = (variant for variant in store.variants(session.id) if variant.name == DEMO_PLANS[-1]["name"])
+    return any(store.measurements(variant.id, kind="onnx") for variant in smallest)
 
 
 def seed_demo(runner: Runner) -> Session | None:
@@ -75,7 +82,7 @@ def _seed(runner: Runner, session: Session) -> None:
     if unmeasured:
         _run(runner, session, "measure", {"variant_ids": unmeasured, "settings": {}}, "Latency")
     smallest = next((variant for variant in variants if variant.name == DEMO_PLANS[-1]["name"]), None)
-    if smallest is not None and not store.measurements(smallest.id, kind="onnx"):
+    if smallest is not None and not demo_finished(runner.workspace, session):
         _run(runner, session, "export", {"variant_id": smallest.id, "settings": {}}, f"ONNX export: {smallest.name}")
 
 

@@ -73,7 +73,7 @@ def build_model(spec: ModelSpec, *, progress: Progress = SILENT) -> BuiltModel:
     if spec.checkpoint is not None:
         from .checkpoints import load_checkpoint
 
-        progress.update(0, 3, "reading the checkpoint")
+        progress.update(0, 3, "Reading the checkpoint")
         checkpoint = load_checkpoint(spec.checkpoint, progress=progress)
     progress.check()
     progress.update(1, 3, f"building {spec.name}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.analysis.runtimes import LATENCY_RUNTIMES
+from core.analysis.runtimes.base import setting_words
 from core.store.records import Measurement, Variant
 
 __all__ = [
@@ -50,9 +50,7 @@ class LatencyRow:
     @property
     def setting(self) -> str:
         """What must be equal for two latencies to be compared."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        runtime = LATENCY_RUNTIMES[self.runtime].title if self.runtime in LATENCY_RUNTIMES else self.runtime
-        return f"{runtime} · batch {self.batch} · {threads}"
+        return setting_words(self.runtime, self.batch, self.threads)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from core.store.records import Measurement
 from dashboard import backend
 from dashboard.components.compare_data import Row
 from dashboard.components.fold import fold
-from dashboard.components.format import escape
+from dashboard.components.format import escape, span
 from dashboard.components.tables import table
 
 __all__ = ["draw_grid", "grid_frame", "machine_words"]
@@ -37,7 +37,7 @@ def _draw(found: Sequence[tuple[str, Measurement]]) -> None:
         alt=f"{len(frame)} latencies by variant, runtime, batch and threads, with loading and first run",
         columns={
             **{
-                column: st.column_config.NumberColumn(column.capitalize(), format="%.3g")
+                column: st.column_config.NumberColumn(column.capitalize(), format="%.3f")
                 for column in ("median, ms", "loading, ms", "first run, ms")
             },
             "speed-up": st.column_config.NumberColumn("Speed-up", format="%.2f×"),
@@ -65,7 +65,7 @@ def grid_frame(found: Sequence[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
                     "batch": int(row["batch"]),
                     "threads": int(row["threads"]),
                     "median, ms": row.get("median_ms"),
-                    "interval, ms": f"{row['low_ms']:.3g}–{row['high_ms']:.3g}" if row.get("low_ms") else "",
+                    "interval, ms": span(row["low_ms"], row["high_ms"]) if row.get("low_ms") else "",
                     "speed-up": None if reference else row.get("ratio"),
                     "its interval": ""
                     if reference or row.get("ratio_low") is None

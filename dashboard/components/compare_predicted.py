@@ -13,7 +13,7 @@ from core.store.records import Variant
 from dashboard import backend
 from dashboard.components.compare_data import LatencyRow, Row
 from dashboard.components.cut_data import costs_of
-from dashboard.components.format import NOTHING, milliseconds, percent, speedup
+from dashboard.components.format import NOTHING, milliseconds, percent, span, speedup
 from dashboard.components.runs_training import history_of
 from dashboard.components.tables import table
 from dashboard.components.training_data import epochs_of
@@ -110,7 +110,7 @@ def _of(dense_ms: float | None) -> str:
 def _spread(latency: LatencyRow) -> str:
     if latency.low_ms is None or latency.high_ms is None:
         return milliseconds(latency.median_ms)
-    return f"{milliseconds(latency.median_ms)} [{latency.low_ms:.3g}–{latency.high_ms:.3g}]"
+    return f"{milliseconds(latency.median_ms)} [{span(latency.low_ms, latency.high_ms)}]"
 
 
 def _ratio(latency: LatencyRow) -> str:

@@ -16,6 +16,7 @@ from dashboard.components.format import (
     percent,
     short,
     size,
+    span,
     speedup,
     unbroken,
 )
@@ -100,7 +101,7 @@ def _latency_cell(latency: LatencyRow | None) -> str:
         return _cell("–")
     spread = ""
     if latency.low_ms is not None and latency.high_ms is not None:
-        spread = f"{latency.low_ms:.3g}–{latency.high_ms:.3g} ms, {latency.pairs} pairs"
+        spread = f"{span(latency.low_ms, latency.high_ms)} ms, {latency.pairs} pairs"
     if latency.reference or latency.ratio is None:
         return _cell(milliseconds(latency.median_ms), spread)
     known = latency.ratio_low is not None and latency.ratio_high is not None

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.jobs.demo import demo_session
+from core.jobs.demo import demo_finished, demo_session
 from dashboard import backend
 
 from .jobs import job_banner, live_jobs
@@ -11,9 +11,12 @@ __all__ = ["draw_demo_progress"]
 
 
 def draw_demo_progress() -> None:
-    """Draw the job that the demo waits for; nothing when there is no demo, or when it is finished."""
-    session = demo_session(backend.workspace())
-    live = live_jobs(session.id) if session is not None else []
+    """Draw the job that the demo waits for (no check by a visitor); nothing when there is no demo, or all is there."""
+    workspace = backend.workspace()
+    session = demo_session(workspace)
+    if session is None or demo_finished(workspace, session):
+        return
+    live = [job for job in live_jobs(session.id) if job.kind != "check"]
     if live:
         st.caption("The demo is being made, by real work on this machine: more appears here as it is done.")
         job_banner(live[-1], key="demo")

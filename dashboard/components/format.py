@@ -31,6 +31,7 @@ __all__ = [
     "short_paths",
     "signed",
     "size",
+    "span",
     "speedup",
     "split_unit",
     "unbroken",
@@ -102,6 +103,11 @@ def milliseconds(value_ms: float | None) -> str:
     if value_ms >= 1000:
         return f"{_significant(value_ms / 1000)} s"
     return f"{_significant(value_ms)} ms"
+
+
+def span(low: float, high: float) -> str:
+    """From a number to another, with three digits each: 0.300–0.486."""
+    return f"{_significant(low)}–{_significant(high)}"
 
 
 def duration(seconds: float | None) -> str:

@@ -6,14 +6,26 @@ from typing import Any
 import streamlit as st
 
 from core.errors import AccessError
+from core.jobs.kinds import kinds_of
 from core.reach import confined
 from core.store.records import Job, JobState, Session
 from dashboard import backend
 from dashboard.following import follow
 
 from .format import duration, escape
+from .runs_data import STILL
 
-__all__ = ["POLL_S", "cancel", "job_banner", "job_line", "latest_job", "live_jobs", "submit", "technical_details"]
+__all__ = [
+    "POLL_S",
+    "cancel",
+    "job_banner",
+    "job_line",
+    "latest_job",
+    "live_jobs",
+    "stands_still",
+    "submit",
+    "technical_details",
+]
 
 POLL_S = 1.0
 _ENDED = {
@@ -50,14 +62,22 @@ def cancel(job: Job) -> None:
         st.toast("Stopping at the next safe point.")
 
 
-def job_line(job: Job) -> str:
-    """Where the job stands, in one line: “Reading the data · 40 % · 12 s left”."""
+def stands_still(job: Job) -> bool:
+    """Whether a running job waits meanwhile for one that measures time, which runs alone."""
+    timing = kinds_of("measure")
+    if job.state is not JobState.RUNNING or job.kind in timing:
+        return False
+    return any(place.running and place.kind in timing for place in backend.store().queue())
+
+
+def job_line(job: Job, *, still: bool = False) -> str:
+    """Where the job stands, in one line: “Reading the data · 40 % · 12 s left”. ``still``: it ``stands_still``."""
     if job.state is JobState.QUEUED:
         return "waiting for its turn"
-    parts = [job.message] if job.message else []
+    parts = [STILL] if still else [job.message] if job.message else []
     if job.total > 0:
         parts.append(f"{100 * min(job.done / job.total, 1):.0f} %")
-    if job.eta_s is not None:
+    if job.eta_s is not None and not still:
         parts.append(f"{duration(job.eta_s)} left")
     return " · ".join(parts) or "starting"
 
@@ -85,7 +105,8 @@ def _draw_live(job: Job, where: str) -> None:
     with st.container(border=True, key=where, horizontal=True, vertical_alignment="center"):
         line = st.container(width="stretch")
         fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
-        line.progress(fraction, text=f"**{escape(job.title, markdown=True)}** · {escape(job_line(job), markdown=True)}")
+        where_it_stands = escape(job_line(job, still=stands_still(job)), markdown=True)
+        line.progress(fraction, text=f"**{escape(job.title, markdown=True)}** · {where_it_stands}")
         if st.button("Cancel", key=f"{where}-cancel"):
             cancel(job)
 

@@ -7,6 +7,7 @@ import pytest
 from core.jobs.kinds import JOB_KINDS, load_kinds
 from core.store import Workspace
 from core.store.records import Job, JobState
+from dashboard.components.jobs import stands_still
 from dashboard.components.runs_data import KIND_WORDS, advice, continues, duration_s, page_of, split_live, summary_line
 from dashboard.components.runs_list import partial_words
 from tests.dashboard.conftest import OpenPage, text_of
@@ -32,6 +33,10 @@ class TestWords:
         assert line == "Pruning · for 5 s · about 12 s left"
         assert summary_line(job(state=JobState.QUEUED), ahead=0) == "next in line"
         assert summary_line(job(state=JobState.QUEUED), ahead=2) == "2 ahead in the queue"
+
+    def test_who_waits_for_a_measurement_says_so(self):
+        line = summary_line(job(started=NOW, message="Pruning", eta_s=12.0), now=NOW + timedelta(seconds=5), still=True)
+        assert line == "waits while time is measured · for 5 s"
 
     @pytest.mark.parametrize("state", list(JobState))
     def test_every_state_that_is_not_well_has_advice(self, state: JobState):
@@ -82,6 +87,17 @@ class TestPage:
         text = text_of(open_page("runs", session=seeded.session.id))
         for words in ("running", "waiting", "done", "18 cells in 2 layers", "about 1 min 14 s left", "next in line"):
             assert words in text
+
+    @pytest.mark.parametrize("page", ["runs", "compare"])
+    def test_work_beside_a_measurement_waits(self, served: Workspace, open_page: OpenPage, page: str):
+        seeded = seed_session(served)
+        measuring = seed_job(served, seeded.session, "measure", JobState.RUNNING, title="Latency")
+        working = seed_job(served, seeded.session, "prune", JobState.RUNNING, title="Prune")
+        assert "waits while time is measured" in text_of(open_page(page, session=seeded.session.id))
+        assert stands_still(working)
+        assert not stands_still(measuring)
+        served.store.finish_job(measuring.id, JobState.DONE)
+        assert not stands_still(working)
 
     def test_a_failed_run_says_what_to_do_and_keeps_its_traceback_in_a_drawer(
         self, served: Workspace, open_page: OpenPage

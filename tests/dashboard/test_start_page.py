@@ -54,6 +54,24 @@ def test_the_demo_that_is_being_made_shows_how_far_it_is(open_page: OpenPage, se
     assert "LAMP 50 %** · Measuring" in text_of(open_page("start"))
 
 
+def test_a_check_by_a_visitor_is_no_step_of_the_demo(open_page: OpenPage, served: Workspace) -> None:
+    session = served.store.create_session("Demo: handwritten digits")
+    (served.folder / "demo.json").write_text(json.dumps({"session_id": session.id}))
+    seed_job(served, session, "check", JobState.RUNNING, title="Check 90 %")
+    assert "is being made" not in text_of(open_page("start"))
+
+
+def test_work_in_a_finished_demo_is_not_the_making_of_it(open_page: OpenPage, served: Workspace) -> None:
+    seeded = seed_session(served)
+    seed_measurements(served, seeded)
+    (served.folder / "demo.json").write_text(json.dumps({"session_id": seeded.session.id}))
+    smallest = served.store.variants(seeded.session.id)[-1]
+    served.store.rename_variant(smallest.id, "CPD −75 % MACs")
+    served.store.add_measurement(variant_id=smallest.id, kind="onnx", context={}, result={"passed": True})
+    seed_job(served, seeded.session, "prune", JobState.RUNNING, title="Prune: mine")
+    assert "is being made" not in text_of(open_page("start"))
+
+
 def test_the_demo_is_one_click(open_page: OpenPage, quiet_runner: Workspace) -> None:
     page = open_page("start")
     page.button(key="open-digits_resnet").click().run()

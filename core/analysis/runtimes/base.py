@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...comb.geometry import LayerGeometry
     from ...models.traced import TracedModel
 
-__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime", "known_runtimes"]
+__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime", "known_runtimes", "setting_words"]
 
 
 class LatencyRuntime(Protocol):
@@ -45,6 +45,12 @@ class LatencyRuntime(Protocol):
 
 
 LATENCY_RUNTIMES: Registry[type[LatencyRuntime]] = Registry("latency runtime")
+
+
+def setting_words(runtime: str, batch: int, threads: int) -> str:
+    """What must be equal for two latencies to be compared: “ONNX Runtime · batch 1 · 1 thread”."""
+    title = LATENCY_RUNTIMES[runtime].title if runtime in LATENCY_RUNTIMES else runtime
+    return f"{title} · batch {batch} · {threads} thread{'s' * (threads > 1)}"
 
 
 def known_runtimes(names: Sequence[str]) -> tuple[str, ...]:
