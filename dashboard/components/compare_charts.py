@@ -40,9 +40,7 @@ class ScatterPoint:
     hover: str
 
 
-def scatter_figure(
-    points: Sequence[ScatterPoint], *, metric: str, cost_title: str, line: bool, cost_format: str = ""
-) -> go.Figure:
+def scatter_figure(points: Sequence[ScatterPoint], *, metric: str, cost_title: str, line: bool) -> go.Figure:
     """Score against cost, both with interval bars; the Pareto line only when ``line`` says it means something."""
     x_range = _padded(points)
     traces: list[dict[str, Any]] = []
@@ -70,7 +68,7 @@ def scatter_figure(
         y_title=f"{metric} on the test split, %",
         legend=True,
         traces=traces,
-        layout={"xaxis": {"tickformat": cost_format, "range": x_range}},
+        layout={"xaxis": {"range": x_range}},
     )
 
 

@@ -12,20 +12,20 @@ from dashboard.components.format import escape, percent
 __all__ = ["best_within", "choose_limit", "limit_words", "mark_limit"]
 
 
-def choose_limit(points: Sequence[ScatterPoint], *, unit: str, scale: float, key: str) -> float | None:
-    """A field for the most that a variant may cost, in ``unit``, which is ``scale`` of the axis; None while empty."""
+def choose_limit(points: Sequence[ScatterPoint], *, unit: str, key: str) -> float | None:
+    """A field for the most that a variant may cost, in ``unit``, that of the points; None while empty."""
     value = st.number_input(
         f"At most, {unit}",
         min_value=0.0,
         value=None,
-        step=max(point.cost for point in points) / scale / 20 or 1.0,
+        step=max(point.cost for point in points) / 20 or 1.0,
         format="%.4g",
         placeholder="no limit",
         key=key,
         width=260,
         help="Marks the variant with the best score that keeps this limit.",
     )
-    return scale * float(value) if value is not None else None
+    return float(value) if value is not None else None
 
 
 def best_within(points: Sequence[ScatterPoint], limit: float) -> ScatterPoint | None:

@@ -1,6 +1,7 @@
 """Accuracy against cost: which cost, which points, and whether a Pareto line would be honest."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -86,28 +87,24 @@ def points_of(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -> l
 
 def draw_scatter(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -> None:
     """The plot, and under it what it does not show."""
-    points = points_of(rows, cost, sentences)
-    if not points:
+    exact = points_of(rows, cost, sentences)
+    if not exact:
         st.caption("No variant has both a score and this cost yet.")
         return
     timed = cost.startswith(LATENCY)
-    title = f"latency, ms ({cost.removeprefix(LATENCY)})" if timed else COST_AXES[cost].title.lower()
-    if not timed and COST_AXES[cost].unit == "bytes":
-        title += ", bytes"
+    unit, scale = ("ms", 1.0) if timed else _unit(exact, COST_AXES[cost].unit)
+    points = [_scaled(point, scale) for point in exact]
+    title = f"latency, ms ({cost.removeprefix(LATENCY)})" if timed else f"{_inside(COST_AXES[cost].title)}, {unit}"
     same_cost = timed and overlapping([(point.cost_low, point.cost_high) for point in points])
     metric = rows[0].metric
-    figure = scatter_figure(
-        points, metric=metric, cost_title=title, line=not same_cost, cost_format="" if timed else "~s"
-    )
+    figure = scatter_figure(points, metric=metric, cost_title=title, line=not same_cost)
     place = st.container()
-    limited = len(points) > 1
-    unit, scale = ("ms", 1.0) if timed else _unit(points, COST_AXES[cost].unit)
-    limit = choose_limit(points, unit=unit, scale=scale, key=f"compare-limit-{cost}") if limited else None
+    limit = choose_limit(points, unit=unit, key=f"compare-limit-{cost}") if len(points) > 1 else None
     best = best_within(points, limit) if limit is not None else None
     if limit is not None:
         mark_limit(figure, limit, best)
-        shown = milliseconds if timed else size if COST_AXES[cost].unit == "bytes" else count
-        st.markdown(limit_words(points, limit, best, metric=metric, shown=shown))
+        words_of = milliseconds if timed else size if COST_AXES[cost].unit == "bytes" else count
+        st.markdown(limit_words(points, limit, best, metric=metric, shown=lambda value: words_of(scale * value)))
     with place:
         draw(
             figure,
@@ -124,8 +121,18 @@ def draw_scatter(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -
     st.caption(" ".join(words))
 
 
+def _scaled(point: ScatterPoint, scale: float) -> ScatterPoint:
+    low, high = (None if bound is None else bound / scale for bound in (point.cost_low, point.cost_high))
+    return replace(point, cost=point.cost / scale, cost_low=low, cost_high=high)
+
+
+def _inside(title: str) -> str:
+    """A title as it stands inside a line: “MACs” stays as it is."""
+    return title if title[:2].isupper() else f"{title[:1].lower()}{title[1:]}"
+
+
 def _unit(points: Sequence[ScatterPoint], unit: str) -> tuple[str, float]:
-    """In what a person types a limit, and how much of the axis that is."""
+    """In what the axis counts, and how much that is."""
     millions = max(point.cost for point in points) >= 2e6
     if unit == "bytes":
         return ("MB", 1e6) if millions else ("kB", 1e3)

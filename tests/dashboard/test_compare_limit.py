@@ -10,7 +10,7 @@ from dashboard.components.compare_limit import best_within, limit_words
 from dashboard.components.compare_lineage import branches
 from dashboard.components.format import milliseconds
 
-from .conftest import OpenPage, text_of
+from .conftest import OpenPage, charts_of, text_of
 from .seeding import seed_measurements, seed_session
 
 
@@ -59,3 +59,22 @@ def test_compare_marks_the_best_within_a_limit(open_page: OpenPage, served: Work
     field = next(item for item in page.number_input if item.label.startswith("At most"))
     field.set_value(0.0).run()
     assert "No variant costs at most" in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("cost", "measured", "title"),
+    [("nonzero", "nonzero", "non-zero parameters, thousands"), ("sparse", "sparse_bytes", "compressed file, kB")],
+)
+def test_axis_and_limit_count_in_one_unit(
+    open_page: OpenPage, served: Workspace, cost: str, measured: str, title: str
+) -> None:
+    seeded = seed_session(served)
+    page = open_page("compare", session=seeded.session.id)
+    next(item for item in page.button_group if str(item.key).startswith("compare-cost")).set_value(cost).run()
+    chart = charts_of(page)["compare-scatter"]
+    assert chart["layout"]["xaxis"]["title"]["text"] == title
+    dense = served.store.variants(seeded.session.id)[0].sizes[measured] / 1000
+    assert next(trace["x"] for trace in chart["data"] if trace["name"] == "dense") == [pytest.approx(dense)]
+    page.number_input(key=f"compare-limit-{cost}").set_value(dense).run()
+    assert "Best within" in text_of(page)
+    assert charts_of(page)["compare-scatter"]["layout"]["shapes"][0]["x0"] == pytest.approx(dense)
