@@ -3,13 +3,15 @@
 The dashboard draws forms from these types: ``Field(title=…, description=…, ge=…, le=…)`` is what a person sees.
 """
 
-from typing import Any, Self
+import types
+from typing import Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from .errors import EspalierError, PlanError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "field_label", "nested_type", "without_none"]
 
 _SAID = 8
 
@@ -43,3 +45,22 @@ class Settings(BaseModel):
                 problems.append(f"“{where}”: {item['msg']} (got {str(item.get('input'))[:60]!r})")
             more = f"; and {len(problems) - _SAID} more" if len(problems) > _SAID else ""
             raise error("; ".join(problems[:_SAID]) + f"{more}.") from None
+
+
+def field_label(name: str, field: FieldInfo) -> str:
+    """What a person reads beside a field."""
+    return field.title or name.replace("_", " ").capitalize()
+
+
+def nested_type(field: FieldInfo) -> type[Settings] | None:
+    """The settings type of a field that is a section of its own."""
+    kind, _ = without_none(field.annotation)
+    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
+
+
+def without_none(annotation: Any) -> tuple[Any, bool]:
+    """``X | None`` → (X, True)."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return (kinds[0] if len(kinds) == 1 else str), len(kinds) < len(get_args(annotation))
+    return annotation, False

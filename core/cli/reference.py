@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from ..registry import Registry
-from ..settings import Settings
+from ..settings import Settings, nested_type
 
 __all__ = ["add_to", "reference_text"]
 
@@ -150,17 +150,13 @@ def _fields(kind: type[Settings], shared: dict[str, type[Settings]]) -> Iterator
     for name, field in kind.model_fields.items():
         if name == "version":  # of the format: nobody chooses it
             continue
-        nested = _nested(field.annotation)
+        nested = nested_type(field)
         words = ". ".join(part.rstrip(".") for part in (field.title, field.description) if part)
         if nested is not None:
             shared[nested.__name__.removesuffix("Settings") + " settings"] = nested
             words = f"{words}: see “{nested.__name__.removesuffix('Settings')} settings” below"
         yield f"| `{name}` | {_value(field.default)} | {_cell(_allowed(field))} | {_cell(words + '.')} |"
     yield ""
-
-
-def _nested(annotation: Any) -> type[Settings] | None:
-    return annotation if inspect.isclass(annotation) and issubclass(annotation, Settings) else None
 
 
 def _value(default: Any) -> str:

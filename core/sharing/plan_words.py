@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..methods import METHODS, Method
+from ..pruning.allocation import ALLOCATIONS
+from ..pruning.criteria import CRITERIA
+from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.plan import Plan
+from ..settings import Settings, field_label, nested_type
 
 __all__ = ["plan_sentences"]
 
 _NAMED = 12
-_MARK = re.compile(r" ?\[[PCD]\]")
+_MARK = re.compile(r" ?\[[PCD](, [PCD])*\]")
 _UNITS = {
     "macs": "multiply–accumulate operations",
     "parameters": "parameters",
@@ -27,12 +31,12 @@ def plan_sentences(body: Mapping[str, Any]) -> list[str]:
     """
     plan = Plan.parse(dict(body))
     if plan.method not in METHODS:
-        return [f"Method: {plan.method}, which this version does not know.", *_settings(plan), _seed(plan)]
+        return [f"Method: {plan.method}, which this version does not know.", *_settings(plan, None), _seed(plan)]
     method = METHODS[plan.method]
     # The marks of METHODS.md mean nothing to somebody who has only the report or the card.
     said = [f"Method: {method.title} ({_MARK.sub('', method.provenance).rstrip('.')})."]
     if method.removes == "nothing":
-        return [*said, *_settings(plan), _seed(plan)]
+        return [*said, *_settings(plan, method.Settings), _seed(plan)]
     said.append(_amount(plan, method))
     if plan.start:
         said.append("It starts from another pruned variant, not from the dense model.")
@@ -42,18 +46,24 @@ def plan_sentences(body: Mapping[str, Any]) -> list[str]:
         said.append(f"Patterns: {_listed([f'{name} {pattern}' for name, pattern in plan.patterns.items()])}.")
     if plan.protected:
         said.append(f"Left dense: {_listed(list(plan.protected))}.")
-    return [*said, *_settings(plan), _seed(plan)]
+    return [*said, *_settings(plan, method.Settings), _seed(plan)]
 
 
 def _amount(plan: Plan, method: type[Method]) -> str:
     """How much was to go, and where the plan has a say in it, by what."""
     budget = _in_force(plan, method, "budget")
     words = [f"It was to remove {100 * plan.sparsity:.1f} % of the {_UNITS.get(str(budget), 'prunable weights')}"]
-    for field, said in (("allocation", "divided by"), ("criterion", "chosen by")):
+    units = method.removes == "units"
+    known: tuple[tuple[str, str, Any], ...] = (
+        ("allocation", "divided by", GROUP_ALLOCATIONS if units else ALLOCATIONS),
+        ("criterion", "chosen by", GROUP_CRITERIA if units else CRITERIA),
+    )
+    for field, said, registry in known:
         value = _in_force(plan, method, field)
         # Methods that remove units decide by themselves, unless their settings leave it to the plan.
         if value is not None or method.removes == "weights":
-            words.append(f"{said} “{getattr(plan, field) if value in (None, 'plan') else value}”")
+            name = getattr(plan, field) if value in (None, "plan") else value
+            words.append(f"{said} “{registry[name].title if name in registry else name}”")
     return f"{', '.join(words)}."
 
 
@@ -63,25 +73,44 @@ def _in_force(plan: Plan, method: type[Method], field: str) -> Any:
     return plan.method_settings.get(field, fields[field].default) if field in fields else None
 
 
-def _settings(plan: Plan) -> list[str]:
-    flat = _flat(plan.method_settings)
-    return [f"Settings: {_listed([f'{name} = {value}' for name, value in flat.items()])}."] if flat else []
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
+def _settings(plan: Plan, kind: type[Settings] | None) -> list[str]:
+    """Settings that the plan names itself, by what the form calls them; a section of them is a sentence of its own."""
+    single: list[str] = []
+    sections: list[str] = []
+    for name, value in plan.method_settings.items():
+        field = kind.model_fields.get(name) if kind is not None else None
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{name}.")
+            label = field_label(name, field) if field is not None else name
+            inside = _valued(value, nested_type(field) if field is not None else None)
+            sections.append(f"{label}: {_listed(inside, '; ')}.")
         else:
-            found[f"{before}{name}"] = value
-    return found
+            single += _valued({name: value}, kind)
+    return [*([f"Settings: {_listed(single, '; ')}."] if single else []), *sections]
+
+
+def _valued(settings: Mapping[str, Any], kind: type[Settings] | None) -> list[str]:
+    fields = kind.model_fields if kind is not None else {}
+    labels = {name: field_label(name, fields[name]) if name in fields else name for name in settings}
+    return [f"{_inside(labels[name])} = {_value(value)}" for name, value in settings.items()]
+
+
+def _inside(label: str) -> str:
+    """A label as it stands inside a sentence: abbreviations stay as they are."""
+    return label if label[:2].isupper() else f"{label[:1].lower()}{label[1:]}"
+
+
+def _value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, list | tuple):
+        return " · ".join(map(_value, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
 
 
 def _seed(plan: Plan) -> str:
     return f"Seed {plan.seed}."
 
 
-def _listed(words: list[str]) -> str:
+def _listed(words: list[str], between: str = ", ") -> str:
     more = len(words) - _NAMED
-    return ", ".join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return between.join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")

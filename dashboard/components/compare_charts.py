@@ -44,8 +44,8 @@ def scatter_figure(points: Sequence[ScatterPoint], *, metric: str, cost_title: s
     """Score against cost, both with interval bars; the Pareto line only when ``line`` says it means something."""
     x_range = _padded(points)
     traces: list[dict[str, Any]] = []
-    if line and len(points) > 1:
-        front = pareto([(point.cost, point.score) for point in points])
+    front = pareto([(point.cost, point.score) for point in points]) if line else []
+    if len(front) > 1:
         traces.append(
             {
                 "type": "scatter",

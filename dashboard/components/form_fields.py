@@ -6,37 +6,17 @@ menu, of numbers → text with commas, ``X | None`` → the same with an empty s
 
 import enum
 import math
-import types
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from core.settings import Settings
+from core.settings import field_label, without_none
 
-__all__ = ["field_default", "field_label", "nested_type", "widget", "without_none"]
+__all__ = ["field_default", "widget"]
 
 _EMPTY = "automatic"
-
-
-def without_none(annotation: Any) -> tuple[Any, bool]:
-    """``X | None`` → (X, True)."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return (kinds[0] if len(kinds) == 1 else str), len(kinds) < len(get_args(annotation))
-    return annotation, False
-
-
-def nested_type(field: FieldInfo) -> type[Settings] | None:
-    """The settings type of a field that is a section of its own."""
-    kind, _ = without_none(field.annotation)
-    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
-
-
-def field_label(name: str, field: FieldInfo) -> str:
-    """What a person reads beside the widget."""
-    return field.title or name.replace("_", " ").capitalize()
 
 
 def field_default(field: FieldInfo) -> Any:

@@ -14,9 +14,9 @@ import streamlit as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from core.settings import Settings
+from core.settings import Settings, field_label, nested_type, without_none
 
-from .form_fields import field_default, field_label, nested_type, widget, without_none
+from .form_fields import field_default, widget
 from .format import escape, plain, short
 
 __all__ = ["OWN", "PRESET", "problem_sentence", "settings_form"]
