@@ -66,7 +66,7 @@ def export_onnx(
             files = _move(Path(report.pop("folder")), target)
     except OSError as problem:
         raise ExportError(f"“{target.name}” could not be written: {problem.strerror or problem}.") from problem
-    progress.update(1, 1, "exported")
+    progress.update(1, 1, "Exported")
     del report["comparable"]
     return report | {"path": str(target), "files": [str(file) for file in files], "images": source}
 
@@ -90,7 +90,7 @@ def _best_of(
     exporters = ("dynamo",) if beside else tuple(onnx_exporters.EXPORTERS)
     for step, exporter in enumerate(exporters):
         progress.check()
-        progress.update(step, len(exporters), f"exporting ({exporter})")
+        progress.update(step, len(exporters), f"Exporting ({exporter})")
         draft = folder / exporter / name
         draft.parent.mkdir()
         try:

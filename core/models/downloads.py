@@ -70,7 +70,7 @@ def fetch(url: str, target: Path, *, progress: Progress = SILENT) -> Path:
                 file.write(block)
                 digest.update(block)
                 done_bytes += len(block)
-                progress.update(done_bytes, max(total_bytes, done_bytes), f"downloading {target.name}")
+                progress.update(done_bytes, max(total_bytes, done_bytes), f"Downloading {target.name}")
         promised = re.search(r"-([0-9a-f]{8,})\.", target.name)
         if done_bytes < total_bytes or (promised and not digest.hexdigest().startswith(promised[1])):
             raise ModelError(f"The download of {target.name} is incomplete or damaged. Try again.")

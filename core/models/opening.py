@@ -76,7 +76,7 @@ def build_model(spec: ModelSpec, *, progress: Progress = SILENT) -> BuiltModel:
         progress.update(0, 3, "Reading the checkpoint")
         checkpoint = load_checkpoint(spec.checkpoint, progress=progress)
     progress.check()
-    progress.update(1, 3, f"building {spec.name}")
+    progress.update(1, 3, f"Building {spec.name}")
     built = source.build(spec, checkpoint=checkpoint, progress=progress)
     built.module.eval()
     return built
@@ -118,9 +118,9 @@ def open_model(
     from .capture import trace
 
     progress.check()
-    progress.update(2, 3, "tracing")
+    progress.update(2, 3, "Tracing")
     model = trace(built.module, built.input_shape, task=built.task, origin={**spec.to_json(), **built.facts()})
-    progress.update(3, 3, "opened")
+    progress.update(3, 3, "Opened")
     return model
 
 

@@ -10,6 +10,7 @@ from ..pruning.criteria import CRITERIA
 from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from ..pruning.plan import Plan
 from ..settings import Settings, field_label, nested_type
+from ..wording import inside
 
 __all__ = ["plan_sentences"]
 
@@ -81,8 +82,8 @@ def _settings(plan: Plan, kind: type[Settings] | None) -> list[str]:
         field = kind.model_fields.get(name) if kind is not None else None
         if isinstance(value, Mapping):
             label = field_label(name, field) if field is not None else name
-            inside = _valued(value, nested_type(field) if field is not None else None)
-            sections.append(f"{label}: {_listed(inside, '; ')}.")
+            own = _valued(value, nested_type(field) if field is not None else None)
+            sections.append(f"{label}: {_listed(own, '; ')}.")
         else:
             single += _valued({name: value}, kind)
     return [*([f"Settings: {_listed(single, '; ')}."] if single else []), *sections]
@@ -91,12 +92,7 @@ def _settings(plan: Plan, kind: type[Settings] | None) -> list[str]:
 def _valued(settings: Mapping[str, Any], kind: type[Settings] | None) -> list[str]:
     fields = kind.model_fields if kind is not None else {}
     labels = {name: field_label(name, fields[name]) if name in fields else name for name in settings}
-    return [f"{_inside(labels[name])} = {_value(value)}" for name, value in settings.items()]
-
-
-def _inside(label: str) -> str:
-    """A label as it stands inside a sentence: abbreviations stay as they are."""
-    return label if label[:2].isupper() else f"{label[:1].lower()}{label[1:]}"
+    return [f"{inside(labels[name])} = {_value(value)}" for name, value in settings.items()]
 
 
 def _value(value: Any) -> str:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from core.analysis.gallery import Gallery
@@ -21,6 +22,11 @@ _KINDS = {
     "worse": "right → wrong",
     "better": "wrong → right",
     "other": "wrong either way",
+}
+_CONFIDENCES = {
+    "sure": ("over 90 %", 0.9, np.inf),
+    "between": ("50 to 90 %", 0.5, 0.9),
+    "unsure": ("under 50 %", -np.inf, 0.5),
 }
 
 
@@ -81,14 +87,19 @@ def told(gallery: Gallery) -> str:
     return f"On {whole(gallery.changed)} of the {of} {what} changed. {kept} of them {how}."
 
 
-def kept_by(gallery: Gallery, *, label: int | None, kind: str | None) -> list[int]:
-    """Flips of a true class, and of one kind (worse, better, other); None keeps all."""
+def kept_by(
+    gallery: Gallery, *, label: int | None = None, kind: str | None = None, confidence: str | None = None
+) -> list[int]:
+    """Flips of a true class, of one kind (worse, better, other), and by how sure the pruned network is of its answer
+    (sure, between, unsure; an answer that is not finite is in none); None keeps all."""
     found = []
+    _, least, below = _CONFIDENCES[confidence] if confidence is not None else ("", -np.inf, np.inf)
     for index in range(len(gallery)):
         truth = int(gallery.truth[index])
         before, after = int(gallery.dense[index]) == truth, int(gallery.pruned[index]) == truth
         mine = "worse" if before else "better" if after else "other"
-        if label in (None, truth) and kind in (None, mine):
+        sure = confidence is None or least <= float(gallery.pruned_value[index]) < below
+        if label in (None, truth) and kind in (None, mine) and sure:
             found.append(index)
     return found
 
@@ -124,7 +135,7 @@ def _masks(gallery: Gallery, key: str) -> None:
 
 def _flips(gallery: Gallery, key: str) -> None:
     labels = sorted({int(label) for label in gallery.truth})
-    numbers = {label: len(kept_by(gallery, label=label, kind=None)) for label in labels}
+    numbers = {label: len(kept_by(gallery, label=label)) for label in labels}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox(
             "True class",
@@ -136,11 +147,17 @@ def _flips(gallery: Gallery, key: str) -> None:
             width=220,
         )
         kind = st.pills("Kind", list(_KINDS), format_func=_KINDS.__getitem__, key=f"gallery-kind-{key}")
-    found = kept_by(gallery, label=label, kind=kind)
+        sure = st.pills(
+            "Confidence after pruning",
+            list(_CONFIDENCES),
+            format_func=lambda value: f"{_CONFIDENCES[value][0]} ({len(kept_by(gallery, confidence=value))})",
+            key=f"gallery-confidence-{key}",
+        )
+    found = kept_by(gallery, label=label, kind=kind, confidence=sure)
     if not found:
-        st.caption("No kept image is of this class and kind.")
+        st.caption("No kept image is of this class, kind and confidence.")
         return
-    st.html(STYLE + flip_html(gallery, _page(found, _FLIPS_PER_PAGE, f"{key}-{label}-{kind}")))
+    st.html(STYLE + flip_html(gallery, _page(found, _FLIPS_PER_PAGE, f"{key}-{label}-{kind}-{sure}")))
 
 
 def _page(items: list[int], size: int, key: str) -> list[int]:

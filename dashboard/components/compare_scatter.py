@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from core.wording import inside
 from dashboard.components.charts import draw
 from dashboard.components.compare_charts import ScatterPoint, scatter_figure
 from dashboard.components.compare_data import COST_AXES, Row, overlapping
@@ -94,7 +95,7 @@ def draw_scatter(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -
     timed = cost.startswith(LATENCY)
     unit, scale = ("ms", 1.0) if timed else _unit(exact, COST_AXES[cost].unit)
     points = [_scaled(point, scale) for point in exact]
-    title = f"latency, ms ({cost.removeprefix(LATENCY)})" if timed else f"{_inside(COST_AXES[cost].title)}, {unit}"
+    title = f"latency, ms ({cost.removeprefix(LATENCY)})" if timed else f"{inside(COST_AXES[cost].title)}, {unit}"
     same_cost = timed and overlapping([(point.cost_low, point.cost_high) for point in points])
     metric = rows[0].metric
     figure = scatter_figure(points, metric=metric, cost_title=title, line=not same_cost)
@@ -124,11 +125,6 @@ def draw_scatter(rows: Sequence[Row], cost: str, sentences: Mapping[str, str]) -
 def _scaled(point: ScatterPoint, scale: float) -> ScatterPoint:
     low, high = (None if bound is None else bound / scale for bound in (point.cost_low, point.cost_high))
     return replace(point, cost=point.cost / scale, cost_low=low, cost_high=high)
-
-
-def _inside(title: str) -> str:
-    """A title as it stands inside a line: “MACs” stays as it is."""
-    return title if title[:2].isupper() else f"{title[:1].lower()}{title[1:]}"
 
 
 def _unit(points: Sequence[ScatterPoint], unit: str) -> tuple[str, float]:

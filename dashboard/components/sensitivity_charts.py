@@ -59,7 +59,6 @@ def heatmap_figure(
         "customdata": [[[layer, level] for level in levels] for layer in layers],
         "text": [[_hover(result, layer, level, metric) for level in levels] for layer in layers],
         "hovertemplate": "%{text}<extra></extra>",
-        "hoverongaps": True,
         "colorbar": {
             "title": {"text": unit, "side": "right"},
             "thickness": 12,

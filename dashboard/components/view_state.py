@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "compare-beside-",
         "gallery-class-",
         "gallery-kind-",
+        "gallery-confidence-",
         "why-before",
         "why-after",
         "why-by",

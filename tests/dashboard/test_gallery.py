@@ -108,11 +108,15 @@ class TestPictures:
     def test_flips_by_class_and_kind(self):
         gallery = flips()
         for label in range(3):
-            assert {int(gallery.truth[i]) for i in kept_by(gallery, label=label, kind=None)} == {label}
-        parts = [kept_by(gallery, label=None, kind=kind) for kind in ("worse", "better", "other")]
+            assert {int(gallery.truth[i]) for i in kept_by(gallery, label=label)} == {label}
+        parts = [kept_by(gallery, kind=kind) for kind in ("worse", "better", "other")]
         assert sorted(itertools.chain(*parts)) == list(range(len(gallery)))
         assert "✓ dense" in flip_html(gallery, parts[0][:1])
         assert "✓ pruned" in flip_html(gallery, parts[1][:1])
+        sure = dataclasses.replace(gallery, pruned_value=np.linspace(0.0, 1.0, len(gallery), dtype=np.float32))
+        parts = [kept_by(sure, confidence=confidence) for confidence in ("unsure", "between", "sure")]
+        assert all(parts)
+        assert list(itertools.chain(*parts)) == list(range(len(gallery)))
         broken = dataclasses.replace(gallery, pruned=np.full(len(gallery), -1))
         assert "not finite" in flip_html(broken, [0])
 
@@ -181,6 +185,18 @@ class TestPage:
         assert text_of(page).count("dense ") >= 12
         page.selectbox(key=f"gallery-class-{seeded.variants[1].id}").set_value(2).run()
         assert set(re.findall(r"true <b>(.*?)</b>", text_of(page))) == {"dog"}
+
+    def test_flips_are_filtered_by_confidence(self, served, open_page, tmp_path):
+        seeded = seed_session(served)
+        gallery = flips()
+        values = np.where(np.arange(len(gallery)) % 3, 0.97, 0.31).astype(np.float32)
+        kept(served, seeded.variants[1], dataclasses.replace(gallery, pruned_value=values), tmp_path)
+        page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=seeded.variants[1].id)
+        menu = f"gallery-confidence-{seeded.variants[1].id}"
+        page.button_group(key=menu).set_value("sure").run()
+        assert set(re.findall(r"pruned <b>.*?</b>, (\d+ %)", text_of(page))) == {"97 %"}
+        page.button_group(key=menu).set_value("between").run()
+        assert "No kept image is of this class, kind and confidence" in text_of(page)
 
     def test_bad_cases_say_what_happened(self, served, open_page, tmp_path):
         seeded = seed_session(served)

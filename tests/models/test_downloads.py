@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,7 +30,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(404 if "missing" in self.path else 200)
         self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()
-        self.wfile.write(BODY[: len(BODY) // 2] if "broken" in self.path else BODY)
+        with suppress(ConnectionError):  # somebody who cancels is gone
+            self.wfile.write(BODY[: len(BODY) // 2] if "broken" in self.path else BODY)
 
     def log_message(self, *_: object) -> None:
         pass

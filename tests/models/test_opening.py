@@ -110,7 +110,7 @@ class Watcher(Progress):
 def test_progress_is_told_and_cancel_is_obeyed() -> None:
     watcher = Watcher()
     open_model("resnet20", progress=watcher)
-    assert watcher.messages[-1] == "opened"
+    assert watcher.messages[-1] == "Opened"
     with pytest.raises(Cancelled):
         open_model("resnet20", progress=Watcher(cancel=True))
 

@@ -46,7 +46,7 @@ class TimmSource:
         options = _options(spec, defaults, spec.num_classes or found)
         notes: tuple[str, ...]
         if kind == "published":
-            progress.update(0, 1, "looking for the published weights")
+            progress.update(0, 1, "Looking for the published weights")
             file = _published_file(spec.name, defaults)
             module = _create(spec, pretrained=True, pretrained_cfg_overlay={"file": file}, **options)
             notes = (f"Published weights {spec.name} ({defaults.get('hf_hub_id', 'timm')}).",)
