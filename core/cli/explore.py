@@ -9,6 +9,7 @@ from ..environment import configure
 from ..models.sources import MODEL_SOURCES
 from ..progress import Progress
 from ..store import Workspace
+from ..wording import percent
 from . import options as o
 from .output import bar, note, print_json, print_table
 from .work import Target, find_session, model_spec, open_workspace, run_job, session_for
@@ -214,7 +215,7 @@ def sensitivity(
         f"Added loss by sparsity, {found.result['n']} images, of which a cell saw {sum(seen) / max(1, len(seen)):.0f} "
         f"on average (dense: {found.result['metric']} {dense['score']:.4g}, loss {dense['loss']:.4g})"
     )
-    print_table(title, (kind.removesuffix("s"), *(f"{level:.0%}" for level in levels)), rows)
+    print_table(title, (kind.removesuffix("s"), *(percent(level, 0) for level in levels)), rows)
     for sentence in found.result.get("notes") or ():
         print(f"Note: {sentence}")
 

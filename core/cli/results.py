@@ -11,6 +11,7 @@ import typer
 from ..errors import ExportError, PlanError
 from ..pruning.plan import Plan
 from ..store import Variant, Workspace
+from ..wording import percent
 from . import options as o
 from .output import note, print_json, print_table
 from .work import Target, open_workspace, resume_job, run_job, session_for
@@ -200,10 +201,10 @@ def export(
     else:
         size, opset_used = report.get("size_bytes"), report.get("opset")
         print(f"{target}: {size:,} bytes, opset {opset_used}")
-        print(
-            f"  largest difference to PyTorch {report.get('max_abs_difference'):.2e}, "
-            f"same answer on {report.get('top1_agreement'):.1%} of {report.get('n')} images"
-        )
+        difference, agreement = report.get("max_abs_difference"), report.get("top1_agreement")
+        if difference is not None and agreement is not None:  # else a problem below says why it is not known
+            same = f"same answer on {percent(agreement)} of {report.get('n')} images"
+            print(f"  largest difference to PyTorch {difference:.2e}, {same}")
     for problem in report.get("problems") or ():
         note(f"espalier: {problem}")
     if report.get("passed") is False:

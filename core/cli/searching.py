@@ -9,6 +9,7 @@ from ..errors import PlanError
 from ..planning.settings import SearchSettings
 from ..planning.words import cost_words
 from ..pruning.plan import Plan
+from ..wording import percent
 from . import options as o
 from .output import note, print_json, print_table
 from .results import read_plan
@@ -118,7 +119,7 @@ def _print(result: dict[str, Any]) -> None:
             (
                 number + 1,
                 body["family"],
-                "" if body["t"] is None else f"{body['t']:.1%}",
+                "" if body["t"] is None else percent(body["t"]),
                 f"{measured['score']:.4f} [{measured['low']:.4f}, {measured['high']:.4f}]",
                 cost_words({**measured, **body}, result["dense"], result["target"]["cost"]),
                 ", ".join(filter(None, marks)),

@@ -19,6 +19,7 @@ from ..models.opening import resolve_model
 from ..models.specs import ModelSpec
 from ..store import Job, JobState, Session, Workspace
 from ..store.tables import plain
+from ..wording import percent
 from .output import bar, note
 
 __all__ = [
@@ -208,9 +209,9 @@ def training_line(history: Mapping[str, Any]) -> str:
     if isinstance(now.get("loss"), int | float):
         words.append(f"loss {now['loss']:.3g}")
     if isinstance(last.get("select_score"), int | float):
-        words.append(f"{history.get('metric', 'score')} {last['select_score']:.1%}")
+        words.append(f"{history.get('metric', 'score')} {percent(last['select_score'])}")
     if isinstance(last.get("sparsity"), int | float):
-        words.append(f"sparsity {last['sparsity']:.1%}")
+        words.append(f"sparsity {percent(last['sparsity'])}")
     if isinstance(now.get("images_per_s"), int | float):
         words.append(f"{now['images_per_s']:,.0f} images/s")
     return " · ".join(words)

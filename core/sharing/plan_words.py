@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..methods import METHODS, Method
-from ..pruning.allocation import ALLOCATIONS
-from ..pruning.criteria import CRITERIA
-from ..pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
+from ..methods.naming import own_default, title_of
 from ..pruning.plan import Plan
 from ..settings import Settings, field_label, nested_type
 from ..wording import inside
@@ -52,26 +50,13 @@ def plan_sentences(body: Mapping[str, Any]) -> list[str]:
 
 def _amount(plan: Plan, method: type[Method]) -> str:
     """How much was to go, and where the plan has a say in it, by what."""
-    budget = _in_force(plan, method, "budget")
+    budget = plan.method_settings.get("budget", own_default(plan.method, "budget"))
     words = [f"It was to remove {100 * plan.sparsity:.1f} % of the {_UNITS.get(str(budget), 'prunable weights')}"]
-    units = method.removes == "units"
-    known: tuple[tuple[str, str, Any], ...] = (
-        ("allocation", "divided by", GROUP_ALLOCATIONS if units else ALLOCATIONS),
-        ("criterion", "chosen by", GROUP_CRITERIA if units else CRITERIA),
-    )
-    for field, said, registry in known:
-        value = _in_force(plan, method, field)
+    for field, said in (("allocation", "divided by"), ("criterion", "chosen by")):
         # Methods that remove units decide by themselves, unless their settings leave it to the plan.
-        if value is not None or method.removes == "weights":
-            name = getattr(plan, field) if value in (None, "plan") else value
-            words.append(f"{said} “{registry[name].title if name in registry else name}”")
+        if own_default(plan.method, field) is not None or method.removes == "weights":
+            words.append(f"{said} “{title_of(plan, field)}”")
     return f"{', '.join(words)}."
-
-
-def _in_force(plan: Plan, method: type[Method], field: str) -> Any:
-    """A method's setting: as the plan has it, else its default; None where the method has no such setting."""
-    fields = method.Settings.model_fields
-    return plan.method_settings.get(field, fields[field].default) if field in fields else None
 
 
 def _settings(plan: Plan, kind: type[Settings] | None) -> list[str]:

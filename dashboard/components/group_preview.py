@@ -14,7 +14,7 @@ from core.pruning.groups.budget import Removal
 from core.pruning.plan import Plan
 from dashboard.components.group_facts import choices_of
 
-__all__ = ["EXACT", "GroupPreview", "GroupRow", "effective", "own_default", "preview_groups"]
+__all__ = ["EXACT", "GroupPreview", "GroupRow", "preview_groups"]
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,6 @@ class GroupPreview:
     def shrinking(self) -> int:
         """Groups that lose something."""
         return sum(bool(row.removed) for row in self.rows)
-
-
-def effective(plan: Plan, field: str) -> str:
-    """The criterion or allocation in force: that of the method's settings, unless they leave it to the plan."""
-    own = plan.method_settings.get(field, own_default(plan.method, field))
-    return str(getattr(plan, field) if own in (None, "plan") else own)
-
-
-def own_default(method: str, field: str) -> str | None:
-    """What a method's settings choose where nobody does: “plan” leaves it to the plan; None: it has no such choice."""
-    fields = METHODS[method].Settings.model_fields if method in METHODS else {}
-    return str(fields[field].default) if field in fields else None
 
 
 def preview_groups(sheet: GroupSheet, plan: Plan) -> GroupPreview:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import EspalierError
 from core.methods import METHODS
+from core.methods.naming import effective, own_default
 from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
 from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
@@ -15,7 +16,6 @@ from core.settings import Settings
 from dashboard.components.charts import draw
 from dashboard.components.course import teachers
 from dashboard.components.forms import settings_form
-from dashboard.components.group_preview import effective, own_default
 from dashboard.components.plan_charts import schedule_figure
 from dashboard.components.plan_draft import DraftEditor
 

@@ -7,12 +7,12 @@ import streamlit as st
 
 from core.errors import PlanError
 from core.methods import METHODS
+from core.methods.naming import effective
 from core.pruning.allocation import ALLOCATIONS
 from core.pruning.criteria import CRITERIA
 from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
 from core.pruning.plan import Plan
 from dashboard.components.format import escape
-from dashboard.components.group_preview import effective
 from dashboard.components.plan_draft import DraftEditor, normalised
 
 __all__ = ["draw_files", "parse_plan_file"]

@@ -189,7 +189,7 @@ def test_the_line_of_a_training() -> None:
 
     epoch = {"loss": 0.5, "select_score": 0.912, "sparsity": 0.45, "images_per_s": 1012.3}
     history = {"kind": "training", "metric": "accuracy", "epochs": [epoch], "step": None}
-    assert training_line(history) == "loss 0.5 · accuracy 91.2% · sparsity 45.0% · 1,012 images/s"
+    assert training_line(history) == "loss 0.5 · accuracy 91.2 % · sparsity 45.0 % · 1,012 images/s"
     assert training_line({"layers": {}}) == ""
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import PlanError
+from core.methods.naming import default_name
 from core.planning.bytes import sparse_file
 from core.pruning.plan import Plan
 from core.store import Workspace
@@ -16,7 +17,6 @@ from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, edited_
 from dashboard.components.plan_draft import EditHistory, normalised, with_bulk, with_override
 from dashboard.components.plan_files import parse_plan_file
 from dashboard.components.plan_layers import layer_frame, layer_items
-from dashboard.components.plan_run import default_name
 from tests.dashboard.conftest import OpenPage, text_of
 from tests.dashboard.seeding import LAYERS, seed_job, seed_sensitivity, seed_session, weights_of_network
 

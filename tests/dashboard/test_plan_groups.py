@@ -6,6 +6,7 @@ import pytest
 
 from core.errors import PlanError
 from core.methods import METHODS
+from core.methods.naming import default_name, effective
 from core.methods.one_shot_structured import planned_removal
 from core.planning.outlook import untrained
 from core.pruning.groups import GROUP_ALLOCATIONS, GROUP_CRITERIA
@@ -16,11 +17,10 @@ from dashboard.components import plan_check
 from dashboard.components.format import count, macs
 from dashboard.components.group_edit import group_items, group_table, with_groups
 from dashboard.components.group_facts import choices_of, consequences, groups_named, listed, size_words, stay_words
-from dashboard.components.group_preview import effective, preview_groups
+from dashboard.components.group_preview import preview_groups
 from dashboard.components.plan_check import same_plan
 from dashboard.components.plan_choices import FIXED, PROTECTED, edited_plan, match_items
 from dashboard.components.plan_files import parse_plan_file
-from dashboard.components.plan_run import default_name
 from tests.dashboard.conftest import OpenPage, text_of
 from tests.dashboard.grouped import grouped, seed_groups
 from tests.dashboard.seeding import seed_job, seed_session

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PlanError
+from ...methods.naming import default_name
 from ...pruning.plan import Plan
 from ...reach import reachable
 from ...store import Variant, Workspace
@@ -68,7 +69,7 @@ def prune_session(payload: Mapping[str, Any], context: JobContext) -> dict[str, 
         artifact = workspace.artifacts.put_folder(folder)
     variant = workspace.store.add_variant(
         session_id=session.id,
-        name=payload.get("name") or plan.name or f"{plan.allocation} {plan.sparsity:.0%}",
+        name=payload.get("name") or plan.name or default_name(plan),
         model_id=dense.model_id,
         data_id=dense.data_id,
         parent_id=start.id,
