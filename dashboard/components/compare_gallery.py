@@ -16,7 +16,7 @@ from dashboard.components.jobs import job_banner, submit
 
 __all__ = ["draw_gallery", "kept_by", "show_gallery", "stored_gallery", "told"]
 
-_MASKS, _FLIPS = 24, 48
+_MASKS, _FLIPS = 24, 96
 _MASKS_PER_PAGE, _FLIPS_PER_PAGE = 4, 12
 _KINDS = {
     "worse": "right → wrong",

@@ -168,7 +168,7 @@ class TestPage:
         page = open_page("compare", tabs=GALLERY, session=seeded.session.id, variant=variant)
         page.button(key=f"gallery-start-{seeded.variants[1].id}").click().run()
         jobs = [job for job in served.store.jobs(seeded.session.id) if job.kind == "gallery"]
-        assert [job.payload for job in jobs] == [{"variant_id": seeded.variants[1].id, "images": 48}]
+        assert [job.payload for job in jobs] == [{"variant_id": seeded.variants[1].id, "images": 96}]
 
     def test_masks_are_shown_a_few_at_a_time(self, served, open_page, tmp_path):
         seeded = seed_session(served, task="segmentation")
