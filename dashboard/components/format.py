@@ -3,7 +3,8 @@
 import html
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "interval",
     "layer_texts",
     "macs",
+    "menu_words",
     "milliseconds",
     "percent",
     "plain",
@@ -202,14 +204,23 @@ def short(text: object, limit: int = 48) -> str:
 
 def short_paths(names: Iterable[object], limit: int = 34) -> list[str]:
     """Names of layers in at most ``limit`` characters each. In all of them as many leading parts as needed become a
-    letter and their number, for layers differ by their numbers and at their ends: ``e.l.e10.mlp.3``."""
-    paths = [plain(name).split(".") for name in names]
+    letter and their number, for layers differ by their numbers and at their ends: ``e.l.e10.mlp.3``. Names that could
+    not be told apart so stay whole."""
+    whole_names = [plain(name) for name in names]
+    paths = [name.split(".") for name in whole_names]
     shown: list[str] = []
     for leading in range(max(map(len, paths), default=0)):
         shown = [_abbreviated(path, leading) for path in paths]
         if all(len(name) <= limit for name in shown):
             break
-    return [short(name, limit) for name in shown]
+    texts = [short(name, limit) for name in shown]
+    alike = Counter(text for text, _ in set(zip(texts, whole_names, strict=True)))
+    return [text if alike[text] == 1 else name for text, name in zip(texts, whole_names, strict=True)]
+
+
+def menu_words(names: Sequence[str], limit: int = 48) -> Callable[[str], str]:
+    """``format_func`` of a menu of layers: see ``short_paths``."""
+    return dict(zip(names, short_paths(names, limit), strict=True)).__getitem__
 
 
 def _abbreviated(path: Sequence[str], leading: int) -> str:

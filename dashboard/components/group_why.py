@@ -9,7 +9,7 @@ import streamlit as st
 from core.comb.sheet import GroupSheet, SheetGroup
 from dashboard.components.charts import draw
 from dashboard.components.fold import fold
-from dashboard.components.format import escape, macs, percent, short_path, whole
+from dashboard.components.format import escape, macs, menu_words, percent, whole
 from dashboard.components.group_charts import chain_figure
 from dashboard.components.group_facts import KINDS, listed, named, size_words, unit_word
 from dashboard.components.tables import table
@@ -46,12 +46,13 @@ def choose(sheet: GroupSheet, *, key: str) -> str:
     options = [*map(named, sheet.groups), *sheet.prunable]
     if st.session_state.get(key) not in options:
         st.session_state[key] = first_choice(sheet)
-    titles = {named(group): f"{short_path(group.name)} · {size_words(group)}" for group in sheet.groups}
+    group_words, layer_words = menu_words([group.name for group in sheet.groups]), menu_words(sheet.prunable)
+    titles = {named(group): f"{group_words(group.name)} · {size_words(group)}" for group in sheet.groups}
     return str(
         st.selectbox(
             "Group or layer",
             options,
-            format_func=lambda name: titles.get(name) or f"layer {short_path(name)}",
+            format_func=lambda name: titles.get(name) or f"layer {layer_words(name)}",
             key=key,
             help="Type to search. A click in the picture chooses, too.",
         )

@@ -6,7 +6,7 @@ from core.analysis.network_tree import Part
 from core.comb.sheet import GroupSheet, SheetGroup
 from core.store.records import Model, Session
 from dashboard import backend, stored
-from dashboard.components.format import short_path
+from dashboard.components.format import menu_words
 from dashboard.components.group_why import group_of_choice
 from dashboard.components.layer_time import measured_times, time_button
 from dashboard.components.network_canvas import Canvas, draw_canvas, draw_controls
@@ -71,11 +71,12 @@ def _choose(canvas: Canvas) -> Part | None:
     options = [_LAYER + name for name in network.leaves] + [_GROUP + name for name in network.groups]
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
+    words = menu_words([*network.leaves, *network.groups])
     chosen = st.selectbox(
         "Layer or part",
         options,
         index=None,
-        format_func=lambda option: short_path(option.partition(" ")[2]),
+        format_func=lambda option: words(option.partition(" ")[2]),
         placeholder="Click in the picture, or type to search",
         key=key,
         on_change=_show_choice,

@@ -8,7 +8,7 @@ import streamlit as st
 from core.store.records import Session
 from dashboard import backend
 from dashboard.components.choice_in_url import read_choice, write_choice
-from dashboard.components.format import escape, macs, percent, shape, short, short_path, unbroken, whole
+from dashboard.components.format import escape, macs, menu_words, percent, shape, short, unbroken, whole
 from dashboard.components.group_edit import BY_PANEL, BY_TABLE
 from dashboard.components.network_paint import BESIDE
 from dashboard.components.plan_draft import DraftEditor, with_bulk
@@ -68,7 +68,7 @@ def _choose(names: Sequence[str], start: str) -> str:
         st.selectbox(
             "Layer",
             names,
-            format_func=short_path,
+            format_func=menu_words(names),
             key=LAYER,
             help="Type to search. A click in the picture chooses, too.",
         )

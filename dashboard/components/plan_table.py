@@ -10,7 +10,7 @@ import streamlit as st
 from core.errors import PlanError
 from core.pruning.patterns import PATTERNS
 from core.pruning.plan import Plan
-from dashboard.components.format import escape, short_path, short_paths
+from dashboard.components.format import escape, menu_words, short_path, short_paths
 from dashboard.components.plan_choices import FIXED, PATTERN, PROTECTED, Action, Item, Write, edited_plan, match_items
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.tables import height_px
@@ -172,7 +172,7 @@ def draw_protected(editor: DraftEditor, table: ChoiceTable, protected: Sequence[
         f"Protected {table.noun}s",
         table.names,
         default=list(protected),
-        format_func=short_path,
+        format_func=menu_words(table.names),
         placeholder="none: type a name to protect it",
         key=f"plan-protected-{editor.generation}-{hash(tuple(protected))}",
         disabled=editor.conflict,

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard.components.charts import draw
 from dashboard.components.choice_in_url import wanted_choice, write_choice
-from dashboard.components.format import short, short_path
+from dashboard.components.format import menu_words, short
 from dashboard.components.sensitivity_charts import curves_figure
 from dashboard.components.sensitivity_data import Quantity, most_sensitive
 
@@ -60,7 +60,7 @@ def draw_curves(
     result: Mapping[str, Any], rows: Sequence[str], quantity: Quantity, metric: str, overrides: Mapping[str, float]
 ) -> None:
     """The menu and the picture; call after ``chosen_curves``."""
-    chosen = st.multiselect("Curves of", rows, key=CURVES, max_selections=_MOST_CURVES, format_func=short_path)
+    chosen = st.multiselect("Curves of", rows, key=CURVES, max_selections=_MOST_CURVES, format_func=menu_words(rows))
     if chosen:
         draw(
             curves_figure(result, chosen, quantity, metric=metric, overrides=overrides),

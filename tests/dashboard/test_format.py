@@ -78,6 +78,13 @@ def test_layers_of_one_picture_are_shortened_alike() -> None:
     assert fmt.short_paths([]) == []
 
 
+def test_layers_that_would_look_alike_keep_their_names() -> None:
+    names = ["network.stage.block.convolution", "network.stem.block.convolution", "network.head"]
+    assert fmt.short_paths(names, 22) == [*names[:2], "n.head"]
+    words = fmt.menu_words(names, 22)
+    assert len({words(name) for name in names}) == 3
+
+
 @given(st.text())
 def test_escaped_text_has_no_markup_and_one_line(text: str) -> None:
     assert "<" not in fmt.escape(text)
