@@ -1,10 +1,11 @@
 """The finished example that Start shows: made by real jobs in the workspace, once."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import EspalierError, StoreError
-from ..store import JobState, Session, Workspace
+from ..store import JobState, Session, Variant, Workspace
 from ..store.files import write_atomically
 from ..store.workspace import log
 from .runner import Runner
@@ -43,9 +44,12 @@ def demo_session(workspace: Workspace) -> Session | None:
 
 def demo_finished(workspace: Workspace, session: Session) -> bool:
     """Whether the last step of the demo is done: its smallest variant is exported."""
-    store = workspace.store
-    smallest = (variant for variant in store.variants(session.id) if variant.name == DEMO_PLANS[-1]["name"])
-    return any(store.measurements(variant.id, kind="onnx") for variant in smallest)
+    smallest = _smallest(workspace.store.variants(session.id))
+    return smallest is not None and bool(workspace.store.measurements(smallest.id, kind="onnx"))
+
+
+def _smallest(variants: Iterable[Variant]) -> Variant | None:
+    return next((variant for variant in variants if variant.name == DEMO_PLANS[-1]["name"]), None)
 
 
 def seed_demo(runner: Runner) -> Session | None:
@@ -81,8 +85,8 @@ def _seed(runner: Runner, session: Session) -> None:
     unmeasured = [variant.id for variant in variants if not store.measurements(variant.id, kind="latency")]
     if unmeasured:
         _run(runner, session, "measure", {"variant_ids": unmeasured, "settings": {}}, "Latency")
-    smallest = next((variant for variant in variants if variant.name == DEMO_PLANS[-1]["name"]), None)
-    if smallest is not None and not demo_finished(runner.workspace, session):
+    smallest = _smallest(variants)
+    if smallest is not None and not store.measurements(smallest.id, kind="onnx"):
         _run(runner, session, "export", {"variant_id": smallest.id, "settings": {}}, f"ONNX export: {smallest.name}")
 
 

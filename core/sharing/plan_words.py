@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from ..methods import METHODS, Method
 from ..methods.naming import own_default, title_of
 from ..pruning.plan import Plan
-from ..settings import Settings, field_label, nested_type
+from ..settings import field_label, nested_type
 from ..wording import inside
 
 __all__ = ["plan_sentences"]
@@ -30,12 +32,12 @@ def plan_sentences(body: Mapping[str, Any]) -> list[str]:
     """
     plan = Plan.parse(dict(body))
     if plan.method not in METHODS:
-        return [f"Method: {plan.method}, which this version does not know.", *_settings(plan, None), _seed(plan)]
+        return [f"Method: {plan.method}, which this version does not know.", *_settings(plan, {}), _seed(plan)]
     method = METHODS[plan.method]
     # The marks of METHODS.md mean nothing to somebody who has only the report or the card.
     said = [f"Method: {method.title} ({_MARK.sub('', method.provenance).rstrip('.')})."]
     if method.removes == "nothing":
-        return [*said, *_settings(plan, method.Settings), _seed(plan)]
+        return [*said, *_settings(plan, method.Settings.model_fields), _seed(plan)]
     said.append(_amount(plan, method))
     if plan.start:
         said.append("It starts from another pruned variant, not from the dense model.")
@@ -45,7 +47,7 @@ def plan_sentences(body: Mapping[str, Any]) -> list[str]:
         said.append(f"Patterns: {_listed([f'{name} {pattern}' for name, pattern in plan.patterns.items()])}.")
     if plan.protected:
         said.append(f"Left dense: {_listed(list(plan.protected))}.")
-    return [*said, *_settings(plan, method.Settings), _seed(plan)]
+    return [*said, *_settings(plan, method.Settings.model_fields), _seed(plan)]
 
 
 def _amount(plan: Plan, method: type[Method]) -> str:
@@ -59,33 +61,36 @@ def _amount(plan: Plan, method: type[Method]) -> str:
     return f"{', '.join(words)}."
 
 
-def _settings(plan: Plan, kind: type[Settings] | None) -> list[str]:
+def _settings(plan: Plan, fields: Mapping[str, FieldInfo]) -> list[str]:
     """Settings that the plan names itself, by what the form calls them; a section of them is a sentence of its own."""
-    single: list[str] = []
+    single: dict[str, Any] = {}
     sections: list[str] = []
     for name, value in plan.method_settings.items():
-        field = kind.model_fields.get(name) if kind is not None else None
         if isinstance(value, Mapping):
-            label = field_label(name, field) if field is not None else name
-            own = _valued(value, nested_type(field) if field is not None else None)
-            sections.append(f"{label}: {_listed(own, '; ')}.")
+            kind = nested_type(fields[name]) if name in fields else None
+            own = _valued(value, kind.model_fields if kind is not None else {})
+            sections.append(f"{_label(name, fields)}: {own}.")
         else:
-            single += _valued({name: value}, kind)
-    return [*([f"Settings: {_listed(single, '; ')}."] if single else []), *sections]
+            single[name] = value
+    return [*([f"Settings: {_valued(single, fields)}."] if single else []), *sections]
 
 
-def _valued(settings: Mapping[str, Any], kind: type[Settings] | None) -> list[str]:
-    fields = kind.model_fields if kind is not None else {}
-    labels = {name: field_label(name, fields[name]) if name in fields else name for name in settings}
-    return [f"{inside(labels[name])} = {_value(value)}" for name, value in settings.items()]
+def _valued(settings: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
+    return _listed([f"{inside(_label(name, fields))} = {_value(value)}" for name, value in settings.items()], "; ")
+
+
+def _label(name: str, fields: Mapping[str, FieldInfo]) -> str:
+    return field_label(name, fields[name]) if name in fields else name
 
 
 def _value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(item)}" for name, item in value.items()) or "none"
     if isinstance(value, list | tuple):
         return " · ".join(map(_value, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _seed(plan: Plan) -> str:

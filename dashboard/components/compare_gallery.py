@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Sequence
 
-import numpy as np
 import streamlit as st
 
 from core.analysis.gallery import Gallery
@@ -24,9 +23,9 @@ _KINDS = {
     "other": "wrong either way",
 }
 _CONFIDENCES = {
-    "sure": ("over 90 %", 0.9, np.inf),
-    "between": ("50 to 90 %", 0.5, 0.9),
-    "unsure": ("under 50 %", -np.inf, 0.5),
+    "sure": ("over 90 %", 0.9),
+    "between": ("50 to 90 %", 0.5),
+    "unsure": ("under 50 %", 0.0),
 }
 
 
@@ -93,13 +92,13 @@ def kept_by(
     """Flips of a true class, of one kind (worse, better, other), and by how sure the pruned network is of its answer
     (sure, between, unsure; an answer that is not finite is in none); None keeps all."""
     found = []
-    _, least, below = _CONFIDENCES[confidence] if confidence is not None else ("", -np.inf, np.inf)
     for index in range(len(gallery)):
         truth = int(gallery.truth[index])
         before, after = int(gallery.dense[index]) == truth, int(gallery.pruned[index]) == truth
         mine = "worse" if before else "better" if after else "other"
-        sure = confidence is None or least <= float(gallery.pruned_value[index]) < below
-        if label in (None, truth) and kind in (None, mine) and sure:
+        value = float(gallery.pruned_value[index])
+        how_sure = next((name for name, (_, least) in _CONFIDENCES.items() if value >= least), "")
+        if label in (None, truth) and kind in (None, mine) and confidence in (None, how_sure):
             found.append(index)
     return found
 

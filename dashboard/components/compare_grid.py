@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.analysis.runtimes import LATENCY_RUNTIMES
+from core.analysis.runtimes.base import runtime_title
 from core.store.records import Measurement
 from dashboard import backend
 from dashboard.components.compare_data import Row
@@ -61,7 +61,7 @@ def grid_frame(found: Sequence[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
             lines.append(
                 {
                     "variant": name,
-                    "runtime": LATENCY_RUNTIMES[runtime].title if runtime in LATENCY_RUNTIMES else runtime,
+                    "runtime": runtime_title(runtime),
                     "batch": int(row["batch"]),
                     "threads": int(row["threads"]),
                     "median, ms": row.get("median_ms"),

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.analysis.runtimes import LATENCY_RUNTIMES
+from core.analysis.runtimes.base import runtime_title
 from core.analysis.speed_difference import LayerDifference, SpeedDifference
 from core.errors import EspalierError
 from core.store.records import Measurement, Model, Session, Variant
@@ -151,7 +151,7 @@ def _show(found: SpeedDifference, before: Variant, after: Variant, kept: Measure
     """The sentence, the two times, the bars and the table."""
     said = found.sentence(short(before.name, 60), short(after.name, 60))
     st.html(f'<p class="esp-lede">{known_html(True)} {unbroken(escape(said))}</p>')
-    title = LATENCY_RUNTIMES[found.runtime].title if found.runtime in LATENCY_RUNTIMES else found.runtime
+    title = runtime_title(found.runtime)
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
     numbers(
         [

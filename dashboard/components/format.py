@@ -1,5 +1,6 @@
 """Numbers with units and sensible digits, and text that is safe to show. Knows nothing of Streamlit."""
 
+import functools
 import html
 import math
 import re
@@ -46,7 +47,6 @@ NOTHING = "–"
 # Addresses become links and :words: pictures whatever is escaped in them: a word joiner, which nobody sees, parts them.
 _ACTS = re.compile(r"https?(?=:)|www(?=\.)|@|:(?=[\w+/-]+:)", re.IGNORECASE)
 _BREAKS = re.compile(r"(?<=\d) (?=[%×])|(?<=×) (?=\d)")
-_INSIDE_PART = re.compile(r"(?<=^.).*?(?=\d*$)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:])")
 
 
@@ -206,27 +206,36 @@ def short_paths(names: Iterable[object], limit: int = 34) -> list[str]:
     """Names of layers in at most ``limit`` characters each. In all of them as many leading parts as needed become a
     letter and their number, for layers differ by their numbers and at their ends: ``e.l.e10.mlp.3``. Names that could
     not be told apart so stay whole."""
-    whole_names = [plain(name) for name in names]
-    paths = [name.split(".") for name in whole_names]
+    return [*_shortened(tuple(map(plain, names)), limit)]
+
+
+@functools.lru_cache(maxsize=64)  # several menus, tables and pictures of a page name the same layers
+def _shortened(names: tuple[str, ...], limit: int) -> tuple[str, ...]:
+    paths = [name.split(".") for name in names]
     shown: list[str] = []
     for leading in range(max(map(len, paths), default=0)):
         shown = [_abbreviated(path, leading) for path in paths]
         if all(len(name) <= limit for name in shown):
             break
     texts = [short(name, limit) for name in shown]
-    alike = Counter(text for text, _ in set(zip(texts, whole_names, strict=True)))
-    return [text if alike[text] == 1 else name for text, name in zip(texts, whole_names, strict=True)]
-
-
-def menu_words(names: Sequence[str], limit: int = 48) -> Callable[[str], str]:
-    """``format_func`` of a menu of layers: see ``short_paths``."""
-    return dict(zip(names, short_paths(names, limit), strict=True)).__getitem__
+    alike = Counter(text for text, _ in set(zip(texts, names, strict=True)))
+    return tuple(text if alike[text] == 1 else name for text, name in zip(texts, names, strict=True))
 
 
 def _abbreviated(path: Sequence[str], leading: int) -> str:
     """The first ``leading`` parts, but never the last one, as a letter and a number; what is short stays."""
     end = min(leading, len(path) - 1)
-    return ".".join([*(part if len(part) < 4 else _INSIDE_PART.sub("", part) for part in path[:end]), *path[end:]])
+    shortened = [part if len(part) < 4 else part[0] + _number_at_end(part[1:]) for part in path[:end]]
+    return ".".join([*shortened, *path[end:]])
+
+
+def _number_at_end(text: str) -> str:
+    return text[len(text.rstrip("0123456789")) :]
+
+
+def menu_words(names: Sequence[str], limit: int = 48) -> Callable[[str], str]:
+    """``format_func`` of a menu of layers: see ``short_paths``."""
+    return dict(zip(names, short_paths(names, limit), strict=True)).__getitem__
 
 
 def short_path(name: object, limit: int = 48) -> str:

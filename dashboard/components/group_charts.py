@@ -48,7 +48,6 @@ def group_bars(rows: Sequence[GroupRow], *, unit: str, chosen: str | None = None
             "marker": {"color": _REMOVED, "line": {"width": 0}},
             "customdata": [[row.group.name] for row in rows],
             "hoverinfo": "skip",
-            "unselected": {"marker": {"opacity": 1}},
         }
     )
     title = "share of the group's units, %" if unit == "share" else f"{BARS[unit]} that the group stands for"
@@ -61,7 +60,6 @@ def group_bars(rows: Sequence[GroupRow], *, unit: str, chosen: str | None = None
             "xaxis": {"side": "top", "rangemode": "tozero", "showgrid": True},
             "barmode": "stack",
             "bargap": 0.28,
-            "clickmode": "event+select",
             "showlegend": True,
             "margin": {"t": 76},
             "legend": {"y": 0.995, "yanchor": "top", "yref": "container", "traceorder": "normal"},
@@ -79,7 +77,6 @@ def _bar(rows: Sequence[GroupRow], mine: Sequence[int], lengths: Sequence[float]
         "marker": {"color": _STATES[state], "line": {"width": 0}},
         "customdata": [[rows[number].group.name, _hover(rows[number])] for number in mine],
         "hovertemplate": "%{customdata[1]}<extra></extra>",
-        "unselected": {"marker": {"opacity": 1}},
     }
 
 
@@ -173,7 +170,6 @@ def map_figure(sheet: GroupSheet, lit: tuple[str, ...] = (), layer: str | None =
         layout={
             "yaxis": _named_rows(list(rows), layer),
             "xaxis": {"range": [-0.7, width - 0.3 + max(3.6, 0.7 * width)], "visible": False},
-            "clickmode": "event+select",
             "showlegend": True,
             "margin": {"t": 64, "r": 56},
             "legend": {
@@ -255,7 +251,6 @@ def _group_traces(
                 for group, layer, makes in points
             ],
             "hovertemplate": "%{hovertext}<extra></extra>",
-            "unselected": {"marker": {"opacity": 1}},
         },
     ]
 
@@ -290,7 +285,7 @@ def _size_trace(sheet: GroupSheet, rows: Mapping[str, int], width: int, lit: Seq
         "x": [width - 0.3] * len(starts),
         "y": list(starts),
         "mode": "text",
-        "text": [_bold(escape(_sizes(mine)), any(group.name in lit for group in mine)) for mine in starts.values()],
+        "text": [_bold(_sizes(mine), any(group.name in lit for group in mine)) for mine in starts.values()],
         "textposition": "middle right",
         "textfont": {"size": 11},
         "cliponaxis": False,  # on a phone it reaches into the margin

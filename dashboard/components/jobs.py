@@ -13,10 +13,10 @@ from dashboard import backend
 from dashboard.following import follow
 
 from .format import duration, escape
-from .runs_data import STILL
 
 __all__ = [
     "POLL_S",
+    "as_it_stands",
     "cancel",
     "job_banner",
     "job_line",
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 POLL_S = 1.0
+_STILL = "waits while time is measured"
 _ENDED = {
     JobState.CANCELLED: ("was cancelled.", ":material/block:"),
     JobState.INTERRUPTED: ("was interrupted when the program stopped. Start it again.", ":material/power_off:"),
@@ -70,14 +71,19 @@ def stands_still(job: Job) -> bool:
     return any(place.running and place.kind in timing for place in backend.store().queue())
 
 
-def job_line(job: Job, *, still: bool = False) -> str:
-    """Where the job stands, in one line: “Reading the data · 40 % · 12 s left”. ``still``: it ``stands_still``."""
+def as_it_stands(job: Job) -> Job:
+    """The job as people read it: one that ``stands_still`` says so, whatever it did last."""
+    return job.model_copy(update={"message": _STILL, "eta_s": None}) if stands_still(job) else job
+
+
+def job_line(job: Job) -> str:
+    """Where the job stands, in one line: “Reading the data · 40 % · 12 s left”."""
     if job.state is JobState.QUEUED:
         return "waiting for its turn"
-    parts = [STILL] if still else [job.message] if job.message else []
+    parts = [job.message] if job.message else []
     if job.total > 0:
         parts.append(f"{100 * min(job.done / job.total, 1):.0f} %")
-    if job.eta_s is not None and not still:
+    if job.eta_s is not None:
         parts.append(f"{duration(job.eta_s)} left")
     return " · ".join(parts) or "starting"
 
@@ -105,8 +111,8 @@ def _draw_live(job: Job, where: str) -> None:
     with st.container(border=True, key=where, horizontal=True, vertical_alignment="center"):
         line = st.container(width="stretch")
         fraction = min(max(job.done / job.total, 0.0), 1.0) if job.total > 0 else 0.0
-        where_it_stands = escape(job_line(job, still=stands_still(job)), markdown=True)
-        line.progress(fraction, text=f"**{escape(job.title, markdown=True)}** · {where_it_stands}")
+        words = escape(job_line(as_it_stands(job)), markdown=True)
+        line.progress(fraction, text=f"**{escape(job.title, markdown=True)}** · {words}")
         if st.button("Cancel", key=f"{where}-cancel"):
             cancel(job)
 

@@ -58,7 +58,6 @@ def network_figure(network: Network, drawing: Drawing, look: Look) -> go.Figure:
             "yaxis": {**axis, "range": [drawing.height, 0], "showgrid": False},
             "barmode": "overlay",
             "bargap": 0,
-            "clickmode": "event+select",
             "uirevision": "network",
             "hoverlabel": {"align": "left"},
         },
@@ -75,8 +74,6 @@ def _bars(boxes: Sequence[tuple[float, float, float, float]], **more: Any) -> di
         "y": [top + height / 2 for _, top, _, height in boxes],
         "width": [height for _, _, _, height in boxes],
         "showlegend": False,
-        "selectedpoints": [],
-        "unselected": {"marker": {"opacity": 1}},
         "selected": {"marker": {"opacity": 1}},
         **more,
     }

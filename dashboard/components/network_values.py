@@ -61,7 +61,7 @@ class Colouring:
             return "not known"
         if self.unit != "loss":
             return percent(value)
-        return f"+{value:.3g}" if value >= 0 else signed(value)
+        return f"{'+' if value >= 0 else ''}{signed(value)}"
 
 
 def sensitivity_of(result: Mapping[str, Any], makers: Mapping[str, Sequence[str]] | None = None) -> Colouring:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.analysis.runtimes import LATENCY_RUNTIMES
+from core.analysis.runtimes.base import runtime_title
 from core.comb.sheet import GroupSheet
 from core.errors import PlanError
 from core.planning.faster import speed_questions
@@ -115,9 +115,7 @@ def speed_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "runtime": getattr(LATENCY_RUNTIMES[row["runtime"]], "title", row["runtime"])
-                if row["runtime"] in LATENCY_RUNTIMES
-                else row["runtime"],
+                "runtime": runtime_title(row["runtime"]),
                 "method": _CANDIDATES.get(str(row["candidate"]), str(row["candidate"])),
                 "speed-up": float(row["ratio"]),
                 "interval": f"{row['low']:.2f}–{row['high']:.2f}",

@@ -12,7 +12,6 @@ from dashboard.components.training_data import trains
 __all__ = [
     "KIND_WORDS",
     "STATE_WORDS",
-    "STILL",
     "advice",
     "continues",
     "diverged",
@@ -66,10 +65,6 @@ _RESULT_PAGES = {
 }
 
 
-STILL = "waits while time is measured"
-"""What a running job is said to do while one that measures time runs alone."""
-
-
 def kind_words(kind: str) -> str:
     """What a kind of work is called; one that is not ours, by its name."""
     return KIND_WORDS.get(kind, kind.replace("_", " "))
@@ -93,17 +88,16 @@ def duration_s(job: Job, *, now: datetime | None = None) -> float | None:
     return max(0.0, (end - job.started).total_seconds())
 
 
-def summary_line(job: Job, *, now: datetime | None = None, ahead: int = 0, still: bool = False) -> str:
-    """One line under the title: where it stands, for how long, and how long it may take. ``still``: another measures
-    time, alone."""
+def summary_line(job: Job, *, now: datetime | None = None, ahead: int = 0) -> str:
+    """One line under the title: where it stands, for how long, and how long it may take."""
     parts: list[str] = []
     if job.state is JobState.QUEUED:
         parts.append("next in line" if ahead == 0 else f"{ahead} ahead in the queue")
     elif job.state is JobState.RUNNING:
-        if still or job.message:
-            parts.append(STILL if still else job.message)
+        if job.message:
+            parts.append(job.message)
         parts.append(f"for {duration(duration_s(job, now=now))}")
-        if job.eta_s is not None and not still:
+        if job.eta_s is not None:
             parts.append(f"about {duration(job.eta_s)} left")
     else:
         parts.append(f"started {ago(job.started or job.created, now=now)}")

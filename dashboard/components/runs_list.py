@@ -10,7 +10,7 @@ from core.jobs.resuming import checkpoint_epoch
 from core.store.records import Job, JobState
 from dashboard import backend, state
 from dashboard.components.format import count, escape, percent, short
-from dashboard.components.jobs import cancel, stands_still, technical_details
+from dashboard.components.jobs import as_it_stands, cancel, technical_details
 from dashboard.components.plan_draft import DraftEditor
 from dashboard.components.runs_data import (
     STATE_WORDS,
@@ -37,7 +37,7 @@ def draw_live(job: Job) -> None:
         st.progress(fraction, text=f"{100 * fraction:.0f} %" if job.total > 0 else "starting")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         ahead = backend.runner().queue_position(job) if job.state is JobState.QUEUED else 0
-        st.caption(escape(summary_line(job, ahead=ahead, still=stands_still(job)), markdown=True))
+        st.caption(escape(summary_line(as_it_stands(job), ahead=ahead), markdown=True))
         if st.button("Cancel", icon=":material/stop:", key=f"run-cancel-{job.id}"):
             cancel(job)
     if trains(job):

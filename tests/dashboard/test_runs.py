@@ -7,7 +7,7 @@ import pytest
 from core.jobs.kinds import JOB_KINDS, load_kinds
 from core.store import Workspace
 from core.store.records import Job, JobState
-from dashboard.components.jobs import stands_still
+from dashboard.components.jobs import as_it_stands, stands_still
 from dashboard.components.runs_data import KIND_WORDS, advice, continues, duration_s, page_of, split_live, summary_line
 from dashboard.components.runs_list import partial_words
 from tests.dashboard.conftest import OpenPage, text_of
@@ -33,10 +33,6 @@ class TestWords:
         assert line == "Pruning · for 5 s · about 12 s left"
         assert summary_line(job(state=JobState.QUEUED), ahead=0) == "next in line"
         assert summary_line(job(state=JobState.QUEUED), ahead=2) == "2 ahead in the queue"
-
-    def test_who_waits_for_a_measurement_says_so(self):
-        line = summary_line(job(started=NOW, message="Pruning", eta_s=12.0), now=NOW + timedelta(seconds=5), still=True)
-        assert line == "waits while time is measured · for 5 s"
 
     @pytest.mark.parametrize("state", list(JobState))
     def test_every_state_that_is_not_well_has_advice(self, state: JobState):
@@ -95,6 +91,8 @@ class TestPage:
         working = seed_job(served, seeded.session, "prune", JobState.RUNNING, title="Prune")
         assert "waits while time is measured" in text_of(open_page(page, session=seeded.session.id))
         assert stands_still(working)
+        line = summary_line(as_it_stands(working), now=working.started + timedelta(seconds=5))
+        assert line == "waits while time is measured · for 5 s"
         assert not stands_still(measuring)
         served.store.finish_job(measuring.id, JobState.DONE)
         assert not stands_still(working)

@@ -132,6 +132,11 @@ def test_settings_are_called_as_the_form_calls_them() -> None:
         "Training: augment = no.",
     ]
     assert said[1].endswith("chosen by “Fisher of gates”.")
+    settings = {"distillation": {"teacher_folder": "/models/my_teacher"}}
+    said = plan_sentences(Plan(method="cpd", method_settings=settings).to_json())
+    assert any(sentence.endswith(" = /models/my_teacher.") for sentence in said), "what a person typed stays"
+    deeper = Plan(method_settings={"a": {"b": {"c": 1}}})
+    assert "a: b = c 1." in plan_sentences(deeper.to_json())
 
 
 def test_a_plan_with_exceptions_is_said() -> None:

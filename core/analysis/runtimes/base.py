@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...comb.geometry import LayerGeometry
     from ...models.traced import TracedModel
 
-__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime", "known_runtimes", "setting_words"]
+__all__ = ["LATENCY_RUNTIMES", "LatencyRuntime", "known_runtimes", "runtime_title", "setting_words"]
 
 
 class LatencyRuntime(Protocol):
@@ -47,10 +47,14 @@ class LatencyRuntime(Protocol):
 LATENCY_RUNTIMES: Registry[type[LatencyRuntime]] = Registry("latency runtime")
 
 
+def runtime_title(name: str) -> str:
+    """What people call a runtime; its name where this version does not have it."""
+    return LATENCY_RUNTIMES[name].title if name in LATENCY_RUNTIMES else name
+
+
 def setting_words(runtime: str, batch: int, threads: int) -> str:
     """What must be equal for two latencies to be compared: “ONNX Runtime · batch 1 · 1 thread”."""
-    title = LATENCY_RUNTIMES[runtime].title if runtime in LATENCY_RUNTIMES else runtime
-    return f"{title} · batch {batch} · {threads} thread{'s' * (threads > 1)}"
+    return f"{runtime_title(runtime)} · batch {batch} · {threads} thread{'s' * (threads > 1)}"
 
 
 def known_runtimes(names: Sequence[str]) -> tuple[str, ...]:
